@@ -1,0 +1,62 @@
+# Needs go and make. `make help` lists what there is.
+
+# The version comes from git where there is one, and is "dev" elsewhere.
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+# The version is stamped here, so go need not ask git for it, which fails in a
+# folder that belongs to another user.
+export GOFLAGS := $(strip $(filter-out -buildvcs=%,$(shell go env GOFLAGS)) -buildvcs=false)
+
+# Binaries are static and do not depend on where they were built.
+GOBUILD = CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
+
+# Each folder here that has a main.go becomes a binary: the hub, the bundled
+# connectors, and the example of one.
+COMMANDS := $(patsubst %/main.go,%,$(wildcard cmd/avhub/main.go plugins/*/main.go examples/notify/main.go))
+BINARIES := $(foreach c,$(COMMANDS),$(if $(filter cmd/avhub,$(c)),bin/avhub,bin/avhub-$(notdir $(c))))
+
+.PHONY: help build run test lint fmt generate check-generated golden fuzz bench clean $(BINARIES)
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | awk -F'|' '{ printf "  %-16s %s\n", $$1, $$2 }'
+
+build: $(BINARIES) ## build all binaries into bin/
+
+# go finds out by itself what is current, hence phony.
+bin/avhub:
+	$(GOBUILD) -o $@ ./cmd/avhub
+
+$(filter bin/avhub-%,$(BINARIES)): bin/avhub-%:
+	$(GOBUILD) -o $@ $(filter %/$*,$(addprefix ./,$(COMMANDS)))
+
+run: build ## build everything and start the hub with a simulated AuthVital
+	bin/avhub dev
+
+test: ## everything that CI runs; installs what it needs where it can
+	@MAKE='$(MAKE)' sh scripts/test.sh
+
+lint: ## formatting, go vet, staticcheck
+	@sh scripts/fmt-check.sh
+	go vet ./...
+	go tool staticcheck ./...
+
+fmt: ## format all Go files
+	gofmt -w .
+
+generate: ## generate the protocol, ent's code and migrations
+	sh scripts/generate.sh
+
+check-generated: ## fail if generated code is not current
+	sh scripts/check-generated.sh
+
+golden: ## rewrite expected outputs and generated pages of the documentation
+	sh scripts/golden.sh
+
+fuzz: ## run every fuzz function for a few seconds
+	sh scripts/fuzz.sh
+
+bench: ## measure against the goals; prints one table
+	CGO_ENABLED=0 go test -run '^$$' -bench . -timeout 60m ./internal/bench
+
+clean: ## remove what was built
+	rm -rf bin coverage.out
