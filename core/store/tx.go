@@ -1,0 +1,72 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	entdialect "entgo.io/ent/dialect"
+	entsql "entgo.io/ent/dialect/sql"
+	"github.com/avhub/avhub/ent"
+)
+
+type txKey struct{ store *Store }
+
+type transaction struct {
+	store  *Store
+	tx     *sql.Tx
+	client *ent.Client // made when first asked for
+}
+
+func txFrom(ctx context.Context, s *Store) *transaction {
+	tx, _ := ctx.Value(txKey{s}).(*transaction)
+	return tx
+}
+
+// InTx runs fn in a transaction that ctx carries: SQL and Ent with the context
+// that fn is given take part in it. It commits if fn returns nil and rolls back
+// otherwise. A call inside another one joins it; the outermost commits.
+//
+// When the commit itself fails, its outcome may be unknown: callers must treat
+// what they wrote as possibly there.
+func (s *Store) InTx(ctx context.Context, fn func(ctx context.Context) error) (err error) {
+	if txFrom(ctx, s) != nil {
+		return fn(ctx)
+	}
+	if err := s.statements.prepareWanted(ctx, s); err != nil {
+		return err
+	}
+	tx, err := s.writer.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("begin transaction: %w", err)
+	}
+	committed := false
+	defer func() {
+		if committed {
+			return
+		}
+		if e := tx.Rollback(); e != nil && !errors.Is(e, sql.ErrTxDone) && err != nil {
+			err = errors.Join(err, fmt.Errorf("roll back: %w", e))
+		}
+	}()
+	if err := fn(context.WithValue(ctx, txKey{s}, &transaction{store: s, tx: tx})); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	committed = true
+	return nil
+}
+
+func (t *transaction) entClient() *ent.Client {
+	if t.client == nil {
+		name := entdialect.SQLite
+		if t.store.dialect == Postgres {
+			name = entdialect.Postgres
+		}
+		t.client = ent.NewClient(ent.Driver(entsql.NewDriver(name, entsql.Conn{ExecQuerier: t.tx})))
+	}
+	return t.client
+}
