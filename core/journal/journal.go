@@ -1,0 +1,307 @@
+// Package journal is the append-only log of verified events. It commits events
+// in groups, each exactly once, together with what they change in the mirror,
+// and answers only when that is durable.
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/avhub/avhub/core/event"
+	"github.com/avhub/avhub/core/store"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+)
+
+// Projector is what follows the journal in the same transaction: the mirror.
+type Projector interface {
+	// Apply projects events, in the order given, within the transaction that
+	// ctx carries, and sets their Changes, ChangesOmitted, Superseded and
+	// Failed. An event that cannot be projected is marked Failed; an error
+	// means that the database failed, and nothing of the group is kept.
+	Apply(ctx context.Context, events []*event.Event) error
+}
+
+// Errors of Append. Whoever sent the event should send it again later.
+var (
+	// ErrBusy: as many events wait as may wait.
+	ErrBusy = errors.New("the journal's queue is full")
+	// ErrClosed: the hub is shutting down.
+	ErrClosed = errors.New("the journal is closed")
+)
+
+// Options of New. Zero values mean the defaults.
+type Options struct {
+	Log zerolog.Logger
+	// QueueEvents and QueueBytes bound what waits for a commit: 4,096 events and
+	// 64 MiB.
+	QueueEvents int
+	QueueBytes  int64
+	// Registerer gets the journal's metrics; nil: none.
+	Registerer prometheus.Registerer
+	// Now is the clock for bookkeeping; nil: the system's.
+	Now func() time.Time
+}
+
+const (
+	// One transaction takes at most so much, so that its latency stays small.
+	groupEvents = 512
+	groupBytes  = 4 << 20
+	// While events come densely, a commit waits this long for company: fewer,
+	// larger transactions carry more, and the latency at high load falls.
+	linger = time.Millisecond
+	// dense is the size of a group from which on events count as coming densely.
+	// A lonely event never waits.
+	dense = 4
+)
+
+// Journal appends events and reads them back. It is safe for concurrent use.
+type Journal struct {
+	store     *store.Store
+	projector Projector
+	log       zerolog.Logger
+	now       func() time.Time
+	metrics   metrics
+
+	queue    chan *request
+	maxBytes int64
+	bytes    atomic.Int64 // of bodies in the queue
+
+	closing chan struct{} // closed: no more appends
+	once    sync.Once
+	appends sync.WaitGroup // appends that are between the check of closing and the queue
+
+	wakeMu sync.Mutex
+	wake   chan struct{} // closed and replaced after each commit
+}
+
+type request struct {
+	event *event.Event
+	id    string   // key of the seen events
+	hash  [32]byte // of the body
+	reply chan reply
+}
+
+type reply struct {
+	receipt Receipt
+	err     error
+}
+
+// New returns a journal on st. Run must run for Append to get answers.
+func New(st *store.Store, projector Projector, opts Options) *Journal {
+	if opts.QueueEvents == 0 {
+		opts.QueueEvents = 4096
+	}
+	if opts.QueueBytes == 0 {
+		opts.QueueBytes = 64 << 20
+	}
+	if opts.Now == nil {
+		opts.Now = store.Now
+	}
+	j := &Journal{
+		store:     st,
+		projector: projector,
+		log:       opts.Log,
+		now:       opts.Now,
+		queue:     make(chan *request, opts.QueueEvents),
+		maxBytes:  opts.QueueBytes,
+		closing:   make(chan struct{}),
+		wake:      make(chan struct{}),
+	}
+	j.metrics = newMetrics(opts.Registerer, func() float64 { return float64(len(j.queue)) })
+	return j
+}
+
+// Append commits ev and waits until it is durable. It never waits for room:
+// beyond the limits it fails with ErrBusy at once. If ctx ends first, the event
+// may be committed all the same; appending it again is harmless.
+func (j *Journal) Append(ctx context.Context, ev *event.Event) (Receipt, error) {
+	r := newRequest(ev)
+	size := int64(len(ev.Evidence.Body))
+	if j.bytes.Add(size) > j.maxBytes {
+		j.bytes.Add(-size)
+		return Receipt{}, ErrBusy
+	}
+	if err := j.enqueue(r); err != nil {
+		j.bytes.Add(-size)
+		return Receipt{}, err
+	}
+	select {
+	case answer := <-r.reply:
+		return answer.receipt, answer.err
+	case <-ctx.Done():
+		return Receipt{}, fmt.Errorf("wait for the commit of an event: %w", ctx.Err())
+	}
+}
+
+func (j *Journal) enqueue(r *request) error {
+	j.appends.Add(1)
+	defer j.appends.Done()
+	select {
+	case <-j.closing:
+		return ErrClosed
+	default:
+	}
+	select {
+	case j.queue <- r:
+		return nil
+	default:
+		return ErrBusy
+	}
+}
+
+// Run commits what is appended until ctx ends; then it refuses new events,
+// commits those that wait, and returns.
+func (j *Journal) Run(ctx context.Context) {
+	last := 0
+	for {
+		select {
+		case r := <-j.queue:
+			group := j.collect(r, last >= dense)
+			last = len(group)
+			j.commit(group)
+		case <-ctx.Done():
+			j.once.Do(func() { close(j.closing) })
+			j.appends.Wait()
+			for {
+				select {
+				case r := <-j.queue:
+					j.commit(j.collect(r, false))
+				default:
+					return
+				}
+			}
+		}
+	}
+}
+
+// collect takes what waits, and lingers for more while events come densely.
+func (j *Journal) collect(first *request, wait bool) []*request {
+	group := []*request{first}
+	bytes := len(first.event.Evidence.Body)
+	full := func() bool { return len(group) >= groupEvents || bytes >= groupBytes }
+	add := func(r *request) {
+		group = append(group, r)
+		bytes += len(r.event.Evidence.Body)
+	}
+	for !full() {
+		select {
+		case r := <-j.queue:
+			add(r)
+			continue
+		default:
+		}
+		break
+	}
+	if wait && !full() {
+		timer := time.NewTimer(linger)
+		defer timer.Stop()
+		for !full() {
+			select {
+			case r := <-j.queue:
+				add(r)
+				continue
+			case <-timer.C:
+			}
+			break
+		}
+	}
+	j.bytes.Add(-int64(bytes))
+	return group
+}
+
+// commit writes a group and answers everyone in it.
+func (j *Journal) commit(group []*request) {
+	start := time.Now()
+	receipts, err := j.write(group)
+	if err != nil && store.IsDataError(err) {
+		j.commitEach(group)
+		return
+	}
+	j.metrics.commit(len(group), time.Since(start), err)
+	if err != nil {
+		j.log.Error().Err(err).Int("events", len(group)).
+			Msg("events could not be committed; their senders were asked to send them again")
+		for _, r := range group {
+			r.reply <- reply{err: err}
+		}
+		return
+	}
+	j.wakeUp()
+	for i, r := range group {
+		r.reply <- reply{receipt: receipts[i]}
+	}
+}
+
+// commitEach finds the event whose values the database refuses. It alone is
+// journaled without the mirror and marked as failed; a poisonous event costs
+// only itself.
+func (j *Journal) commitEach(group []*request) {
+	for _, r := range group {
+		start := time.Now()
+		one := []*request{r}
+		receipts, err := j.write(one)
+		if err != nil && store.IsDataError(err) {
+			j.log.Warn().Str("source", r.event.Source).Str("event", r.event.ID).Err(err).
+				Msg("the mirror could not hold an event; it is journaled and delivered, see `avhub event list --failed`")
+			receipts, err = j.writeFailed(one, fmt.Sprintf("the database refused a value: %v", err))
+		}
+		j.metrics.commit(1, time.Since(start), err)
+		if err != nil {
+			r.reply <- reply{err: err}
+			continue
+		}
+		j.wakeUp()
+		r.reply <- reply{receipt: receipts[0]}
+	}
+}
+
+func (j *Journal) write(group []*request) (receipts []Receipt, err error) {
+	return j.transact(group, j.projector.Apply)
+}
+
+func (j *Journal) writeFailed(group []*request, reason string) ([]Receipt, error) {
+	return j.transact(group, func(_ context.Context, events []*event.Event) error {
+		for _, ev := range events {
+			ev.Changes, ev.ChangesOmitted, ev.Superseded, ev.Failed = nil, 0, false, reason
+		}
+		return nil
+	})
+}
+
+func (j *Journal) transact(group []*request, project func(context.Context, []*event.Event) error) (receipts []Receipt, err error) {
+	// A panic in the projection must not take the hub down with every event
+	// that waits; it is an error like any other.
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("commit events: panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	// Without a cancelable context: a commit is not given up halfway, and the
+	// SQLite driver starts a goroutine per statement to watch one.
+	err = j.store.InTx(context.Background(), func(ctx context.Context) error {
+		receipts, err = j.appendGroup(ctx, group, project)
+		return err
+	})
+	return receipts, err
+}
+
+// Wake returns a channel that is closed after the next commit by this hub. It
+// is a hint: other hubs commit, too.
+func (j *Journal) Wake() <-chan struct{} {
+	j.wakeMu.Lock()
+	defer j.wakeMu.Unlock()
+	return j.wake
+}
+
+func (j *Journal) wakeUp() {
+	j.wakeMu.Lock()
+	defer j.wakeMu.Unlock()
+	close(j.wake)
+	j.wake = make(chan struct{})
+}
