@@ -1,0 +1,279 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin/runner"
+	"github.com/rs/zerolog"
+)
+
+// process is one started connector process, as the handshake's library wants a
+// runner to be. It reads the process's output itself: the library would split
+// long lines, lose levels, and panic on a log line whose message is a number.
+type process struct {
+	spec          Spec
+	log           zerolog.Logger
+	noDeathSignal bool
+
+	cmd    *exec.Cmd
+	leash  *os.File // our end of the process's standard input
+	stdout *io.PipeReader
+	tail   lastLine
+
+	mu      sync.Mutex
+	started bool
+	killed  bool // before or after the start
+	cut     bool // killed while it may still have been running
+	reaped  bool // its number may be another process's now
+
+	exited chan struct{}
+	exit   error // how it ended; set before exited is closed
+}
+
+var _ runner.Runner = (*process)(nil)
+
+// newProcess prepares a process. handshake is the environment that the library
+// wants to pass.
+func newProcess(spec Spec, log zerolog.Logger, handshake []string, noDeathSignal bool) (*process, error) {
+	if len(spec.Command) == 0 || spec.Command[0] == "" {
+		return nil, errors.New("the plugin has no command: name its program in the configuration")
+	}
+	path, err := exec.LookPath(spec.Command[0])
+	if err != nil {
+		return nil, fmt.Errorf("finding the plugin's program: %w", err)
+	}
+	// The working directory of the process may be another one.
+	if path, err = filepath.Abs(path); err != nil {
+		return nil, fmt.Errorf("finding the plugin's program: %w", err)
+	}
+	cmd := exec.Command(path, spec.Command[1:]...)
+	cmd.Dir = spec.Dir
+	// Never nil, which would mean the hub's whole environment. Of two values for
+	// one name the last one counts, so the handshake's cannot be overridden.
+	cmd.Env = make([]string, 0, len(spec.Env)+len(handshake))
+	for k, v := range spec.Env {
+		cmd.Env = append(cmd.Env, k+"="+v)
+	}
+	cmd.Env = append(cmd.Env, handshake...)
+	return &process{
+		spec: spec, log: log, noDeathSignal: noDeathSignal, cmd: cmd,
+		exited: make(chan struct{}),
+	}, nil
+}
+
+// Start starts the process, and the goroutines that read its output and wait
+// for its end.
+func (p *process) Start(context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.killed {
+		return errors.New("starting the plugin: it was stopped before it started")
+	}
+	var pipes [3][2]*os.File // of each standard stream, the end to read from and the end to write to
+	closeAll := func() {
+		for _, pair := range pipes {
+			for _, f := range pair {
+				if f != nil {
+					_ = f.Close()
+				}
+			}
+		}
+	}
+	for i := range pipes {
+		var err error
+		if pipes[i][0], pipes[i][1], err = os.Pipe(); err != nil {
+			closeAll()
+			return fmt.Errorf("starting the plugin: %w", err)
+		}
+	}
+	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = pipes[0][0], pipes[1][1], pipes[2][1]
+	p.cmd.SysProcAttr = sysProcAttr(!p.noDeathSignal)
+
+	p.leash = pipes[0][1]
+
+	var readers sync.WaitGroup
+	readers.Add(2)
+	startErr := make(chan error)
+	go func() {
+		// The death signal comes when the thread that started the process ends,
+		// so that thread stays with this goroutine until the process has ended.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := p.cmd.Start()
+		startErr <- err
+		if err == nil {
+			p.wait(&readers, pipes[1][0], pipes[2][0])
+		}
+	}()
+	if err := <-startErr; err != nil {
+		closeAll()
+		return fmt.Errorf("starting the plugin: %w", err)
+	}
+	p.started = true
+	for _, f := range []*os.File{pipes[0][0], pipes[1][1], pipes[2][1]} {
+		_ = f.Close()
+	}
+	handshake, lines := io.Pipe()
+	p.stdout = handshake
+	go func() {
+		defer readers.Done()
+		readStdout(pipes[1][0], lines, p.log)
+	}()
+	go func() {
+		defer readers.Done()
+		readStderr(pipes[2][0], p.log, &p.tail)
+	}()
+	return nil
+}
+
+// outputGrace is how long output is read after the end of the process, whose
+// descendants may have left the group and hold the pipes open.
+const outputGrace = time.Second
+
+// wait reaps the process and ends what is left of its group.
+func (p *process) wait(readers *sync.WaitGroup, stdout, stderr *os.File) {
+	err := p.reap()
+	_ = p.leash.Close()
+
+	read := make(chan struct{})
+	go func() {
+		readers.Wait()
+		close(read)
+	}()
+	select {
+	case <-read:
+	case <-time.After(outputGrace):
+	}
+	_ = stdout.Close()
+	_ = stderr.Close()
+	<-read
+	p.exit = err
+	close(p.exited)
+}
+
+// Wait returns when the process has ended.
+func (p *process) Wait(context.Context) error {
+	<-p.exited
+	return p.exit
+}
+
+// Kill ends the process and its group at once. It may be called at any time,
+// also before Start, which then fails.
+func (p *process) Kill(context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.killed = true
+	if p.started && !p.reaped {
+		p.cut = true
+		killGroup(p.cmd.Process)
+	}
+	return nil
+}
+
+// Stdout yields the handshake line and nothing else.
+func (p *process) Stdout() io.ReadCloser { return p.stdout }
+
+// Stderr yields nothing: it is read elsewhere.
+func (p *process) Stderr() io.ReadCloser { return io.NopCloser(strings.NewReader("")) }
+
+// Name is the path of the program.
+func (p *process) Name() string { return p.cmd.Path }
+
+// ID is the process id, empty before the start.
+func (p *process) ID() string {
+	if pid := p.pid(); pid != 0 {
+		return strconv.Itoa(pid)
+	}
+	return ""
+}
+
+func (p *process) pid() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.started {
+		return 0
+	}
+	return p.cmd.Process.Pid
+}
+
+// Diagnose adds nothing to the library's own message, which is replaced by
+// describeEnd.
+func (p *process) Diagnose(context.Context) string { return "" }
+
+// PluginToHost accepts only addresses of this machine.
+func (p *process) PluginToHost(network, addr string) (string, string, error) {
+	switch network {
+	case "unix":
+		return network, addr, nil
+	case "tcp":
+		host, _, err := net.SplitHostPort(addr)
+		if ip := net.ParseIP(host); err == nil && ip != nil && ip.IsLoopback() {
+			return network, addr, nil
+		}
+	}
+	return "", "", fmt.Errorf("the plugin listens on %s %q: it must be a unix socket or a loopback address", network, addr)
+}
+
+// HostToPlugin is PluginToHost's counterpart.
+func (p *process) HostToPlugin(network, addr string) (string, string, error) {
+	return network, addr, nil
+}
+
+// describeEnd says how the process ended, with the last thing it had to say.
+func (p *process) describeEnd() string {
+	s := "exit status 0"
+	if p.exit != nil {
+		s = p.exit.Error()
+	}
+	if line := p.tail.get(); line != "" {
+		s += ": " + line
+	}
+	return s
+}
+
+// endedByItself tells, of a process that has ended, that Kill was not why.
+func (p *process) endedByItself() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.cut || p.exit == nil || p.exit.Error() != "signal: killed"
+}
+
+// hasExited tells whether the process has ended, waiting for at most d.
+func (p *process) hasExited(d time.Duration) bool {
+	select {
+	case <-p.exited:
+		return true
+	default:
+	}
+	select {
+	case <-p.exited:
+		return true
+	case <-time.After(d):
+		return false
+	}
+}
+
+// runnerFunc makes the library start this process, and keeps it in *into.
+func runnerFunc(spec Spec, log zerolog.Logger, noDeathSignal bool, made func(*process)) func(hclog.Logger, *exec.Cmd, string) (runner.Runner, error) {
+	return func(_ hclog.Logger, cmd *exec.Cmd, _ string) (runner.Runner, error) {
+		p, err := newProcess(spec, log, cmd.Env, noDeathSignal)
+		if err != nil {
+			return nil, err
+		}
+		made(p)
+		return p, nil
+	}
+}

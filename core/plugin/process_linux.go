@@ -1,0 +1,43 @@
+package plugin
+
+import (
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// sysProcAttr puts the process into a group of its own, and lets it die with
+// the hub even when it does not watch its standard input.
+func sysProcAttr(deathSignal bool) *syscall.SysProcAttr {
+	attr := &syscall.SysProcAttr{Setpgid: true}
+	if deathSignal {
+		attr.Pdeathsig = syscall.SIGKILL
+	}
+	return attr
+}
+
+// killGroup ends every process of the group that proc leads.
+func killGroup(proc *os.Process) {
+	// To kill, 0 means the caller's own group, and -1 everybody.
+	if proc.Pid > 1 {
+		_ = syscall.Kill(-proc.Pid, syscall.SIGKILL)
+	}
+}
+
+// reap waits for the end of the process, ends what is left of its group, and
+// only then gives its number back: until then it cannot be another group's.
+func (p *process) reap() error {
+	for {
+		err := unix.Waitid(unix.P_PID, p.cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if err != unix.EINTR {
+			break
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	killGroup(p.cmd.Process)
+	err := p.cmd.Wait()
+	p.reaped = true
+	return err
+}

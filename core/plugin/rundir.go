@@ -1,0 +1,93 @@
+package plugin
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+)
+
+// maxSocketPath is what a unix socket's path may have on every system: 104
+// bytes on the BSDs, 108 on Linux, with a zero byte at the end.
+const maxSocketPath = 103
+
+// socketNameBytes is what the handshake's library adds to the folder that it is
+// given: "/plugin-dirNNNNNNNNNN/pluginNNNNNNNNNN".
+const socketNameBytes = 1 + 10 + 10 + 1 + 6 + 10
+
+// socketDir is the private folder of one start of one plugin.
+type socketDir struct {
+	path string
+	lock *os.File
+}
+
+// newSocketDir makes the folder of a start inside the plugin's own one, after
+// sweeping away what starts of dead hubs left there.
+//
+// Each start's folder has a lock that its hub holds. The system releases it
+// when the hub ends in whatever way, so a folder whose lock can be had belongs
+// to nobody.
+func newSocketDir(runDir, plugin string) (*socketDir, error) {
+	if runDir == "" {
+		runDir = filepath.Join(os.TempDir(), "avhub-"+strconv.Itoa(os.Getuid()))
+	}
+	abs, err := filepath.Abs(runDir)
+	if err != nil {
+		return nil, fmt.Errorf("making the plugin's socket folder: %w", err)
+	}
+	// A name may be longer than a socket's path has room for.
+	sum := sha256.Sum256([]byte(plugin))
+	own := filepath.Join(abs, hex.EncodeToString(sum[:4]))
+	if err := os.MkdirAll(abs, 0o700); err != nil {
+		return nil, fmt.Errorf("making the plugin's socket folder: %w", err)
+	}
+	if err := os.Mkdir(own, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return nil, fmt.Errorf("making the plugin's socket folder: %w", err)
+	}
+	if err := checkPrivate(own); err != nil {
+		return nil, fmt.Errorf("using the plugin's socket folder: %w", err)
+	}
+	sweep(own)
+
+	path, err := os.MkdirTemp(own, "")
+	if err != nil {
+		return nil, fmt.Errorf("making the plugin's socket folder: %w", err)
+	}
+	if n := len(path) + socketNameBytes; n > maxSocketPath {
+		_ = os.RemoveAll(path)
+		return nil, fmt.Errorf("making the plugin's socket folder: a socket below %s would have a path of %d bytes, and %d are possible: choose a shorter folder", abs, n, maxSocketPath)
+	}
+	lock, held, err := lockFile(filepath.Join(path, "lock"))
+	if err == nil && !held {
+		err = errors.New("another hub has taken it")
+	}
+	if err != nil {
+		_ = os.RemoveAll(path)
+		return nil, fmt.Errorf("locking the plugin's socket folder: %w", err)
+	}
+	return &socketDir{path, lock}, nil
+}
+
+func (d *socketDir) remove() {
+	_ = os.RemoveAll(d.path)
+	_ = d.lock.Close()
+	// Goes only if no other hub has anything in it.
+	_ = os.Remove(filepath.Dir(d.path))
+}
+
+// sweep removes the folders of starts whose hub is gone.
+func sweep(own string) {
+	entries, _ := os.ReadDir(own)
+	for _, e := range entries {
+		path := filepath.Join(own, e.Name())
+		lock, held, err := lockFile(filepath.Join(path, "lock"))
+		if err != nil || !held {
+			continue
+		}
+		_ = os.RemoveAll(path)
+		_ = lock.Close()
+	}
+}
