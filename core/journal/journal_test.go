@@ -13,7 +13,7 @@ import (
 	"github.com/avhub/avhub/core/event"
 	"github.com/avhub/avhub/core/journal"
 	"github.com/avhub/avhub/core/store"
-	"github.com/avhub/avhub/core/store/storetest"
+	"github.com/avhub/avhub/internal/storetest"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 

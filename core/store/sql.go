@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -91,9 +92,13 @@ const (
 // Chunks cuts n rows of width parameters into statements whose sizes are powers
 // of two, so that there are few different texts to parse and to keep prepared.
 func Chunks(n, width int, fn func(from, to int) error) error {
-	size := maxChunk
-	for size*width > maxParams {
-		size /= 2
+	return chunks(n, min(maxChunk, maxParams/width), fn)
+}
+
+func chunks(n, most int, fn func(from, to int) error) error {
+	size := 1
+	for 2*size <= most {
+		size *= 2
 	}
 	for from := 0; from < n; {
 		for size > n-from {
@@ -107,14 +112,24 @@ func Chunks(n, width int, fn func(from, to int) error) error {
 	return nil
 }
 
-// Insert adds rows with multi-row statements: insert is the text up to VALUES,
-// suffix what follows it (such as ON CONFLICT …).
+// liteParams bounds the parameters of one insert on SQLite, whose driver looks
+// for each of them among all: many wide rows in one statement cost more to bind
+// than to execute. A round trip costs nothing there.
+const liteParams = 256
+
+// Insert adds rows with as few statements as suits the database: insert is the
+// text up to VALUES, suffix what follows the rows (such as ON CONFLICT …).
+// Values are string, int, int64, bool, []byte, time.Time, JSON or nil; a column
+// has values of one type.
 func (q SQL) Insert(ctx context.Context, insert string, rows [][]any, suffix string) error {
 	if len(rows) == 0 {
 		return nil
 	}
+	if q.store.dialect == Postgres {
+		return q.insertArrays(ctx, insert, rows, suffix)
+	}
 	width := len(rows[0])
-	return Chunks(len(rows), width, func(from, to int) error {
+	return chunks(len(rows), max(liteParams/width, 1), func(from, to int) error {
 		args := make([]any, 0, (to-from)*width)
 		for _, row := range rows[from:to] {
 			args = append(args, row...)
@@ -124,9 +139,15 @@ func (q SQL) Insert(ctx context.Context, insert string, rows [][]any, suffix str
 	})
 }
 
-// In runs query, whose %s stands for a list of parameters, for all of values in
-// as many statements as it takes; args come before them.
+// In runs query, in which "IN %s" stands for a list of strings, for all of values
+// in as many statements as it takes; args come before them.
 func (q SQL) In(ctx context.Context, scan func(rows *sql.Rows) error, query string, values []string, args ...any) error {
+	if len(values) == 0 {
+		return nil
+	}
+	if q.store.dialect == Postgres {
+		return q.Query(ctx, scan, strings.Replace(query, "IN %s", anyOf, 1), append(slices.Clip(args), values)...)
+	}
 	return Chunks(len(values), 1, func(from, to int) error {
 		all := append(make([]any, 0, len(args)+to-from), args...)
 		for _, v := range values[from:to] {
