@@ -29,7 +29,7 @@ func (s *Store) openPostgres(ctx context.Context, url string) error {
 		config.ConnectTimeout = connectTime
 	}
 	s.dialect = Postgres
-	s.writer = stdlib.OpenDB(*config, stdlib.OptionAfterConnect(durable))
+	s.writer = stdlib.OpenDB(*config, stdlib.OptionAfterConnect(prepareConnection))
 	s.writer.SetMaxOpenConns(connections)
 	s.writer.SetMaxIdleConns(connections)
 	s.writer.SetConnMaxIdleTime(5 * time.Minute)
@@ -40,13 +40,17 @@ func (s *Store) openPostgres(ctx context.Context, url string) error {
 	return nil
 }
 
-// durable makes commits wait for the disk where a role's or database's setting
+// prepareConnection makes commits wait for the disk where a role's or database's setting
 // would let them return before: a sender that got 2xx never sends again.
-func durable(ctx context.Context, conn *pgx.Conn) error {
+func prepareConnection(ctx context.Context, conn *pgx.Conn) error {
 	_, err := conn.Exec(ctx, `SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'`)
 	if err != nil {
 		return fmt.Errorf("set synchronous_commit: %w", err)
 	}
+	// A plan that was made while a table was tiny reads all of it, and would be
+	// kept long after the table has grown. Planning anew costs less than that.
+	// Databases that only speak Postgres's protocol may not know the setting.
+	_, _ = conn.Exec(ctx, `SET plan_cache_mode = force_custom_plan`)
 	return nil
 }
 

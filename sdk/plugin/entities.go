@@ -40,8 +40,7 @@ type Identity struct {
 	UpdatedAt    time.Time `json:"updated_at"`
 }
 
-// Organization is a tenant, together with what is counted for billing and
-// quotas.
+// Organization is a tenant.
 type Organization struct {
 	TenantID               string   `json:"tenant_id"`
 	Name                   string   `json:"name"`
@@ -63,31 +62,6 @@ type Organization struct {
 	CreatedBySub    string     `json:"created_by_sub"`
 	CreatedAt       time.Time  `json:"created_at"`
 	UpdatedAt       time.Time  `json:"updated_at"`
-
-	// Subscriptions are the tenant's active ones.
-	Subscriptions []Subscription `json:"subscriptions"`
-	// Licenses counts the assigned ones, by type.
-	Licenses []LicenseCount `json:"licenses"`
-	// Members counts the active ones, by subject type.
-	Members map[string]int64 `json:"members"`
-}
-
-// Subscription is a tenant's purchase of seats on an application.
-type Subscription struct {
-	SubscriptionID  string `json:"subscription_id"`
-	ApplicationID   string `json:"application_id"`
-	LicenseTypeID   string `json:"license_type_id"`
-	LicenseTypeName string `json:"license_type_name"`
-	Quantity        int64  `json:"quantity"`
-	Status          string `json:"status"`
-}
-
-// LicenseCount is how many people of a tenant hold a license of one type now.
-type LicenseCount struct {
-	ApplicationID   string `json:"application_id"`
-	LicenseTypeID   string `json:"license_type_id"`
-	LicenseTypeName string `json:"license_type_name"`
-	Count           int64  `json:"count"`
 }
 
 // Application is an OIDC client. OrganizationID is empty for one that belongs

@@ -65,7 +65,7 @@ func TestDataReadsTheRowTheEventIsAbout(t *testing.T) {
 		{Kind: "application", ID: "a1", JSON: []byte(`{"application_id":"a1"}`)},
 		{Kind: "application", ID: "a2", JSON: []byte(`{"application_id":"a2","organization_id":null,"is_active":true,"created_at":"2026-01-02T03:04:05.678Z"}`)},
 		{Kind: "organization", ID: "t0", JSON: []byte(`{"tenant_id":"t0"}`)},
-		{Kind: "organization", ID: "t1", JSON: []byte(`{"tenant_id":"t1","licenses":[{"license_type_id":"l1","count":3}],"members":{"user":4}}`)},
+		{Kind: "organization", ID: "t1", JSON: []byte(`{"tenant_id":"t1","plan":"pro","require_mfa":true}`)},
 		{Kind: "identity", ID: "u1"},
 	}}
 	app, err := Data[Application](ev)
@@ -73,7 +73,7 @@ func TestDataReadsTheRowTheEventIsAbout(t *testing.T) {
 		t.Errorf("%+v %v", app, err)
 	}
 	org, err := Data[Organization](ev)
-	if err != nil || org.TenantID != "t1" || org.Licenses[0].Count != 3 || org.Members["user"] != 4 {
+	if err != nil || org.TenantID != "t1" || org.Plan != "pro" || org.RequireMFA == nil {
 		t.Errorf("%+v %v", org, err)
 	}
 	for name, err := range map[string]error{"gone": second(Data[Identity](ev)), "not delivered": second(Data[SSOProvider](ev))} {

@@ -1,0 +1,90 @@
+package mirror_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/avhub/avhub/core/event"
+)
+
+// What a committed group of 64 events costs: people who are known already (the
+// daily case), tenants, and people who are new. Time is per event.
+func BenchmarkApply(b *testing.B) {
+	const group = 64
+	kinds := map[string]func(i, round int) said{
+		"person updated": func(i, round int) said {
+			return said{
+				typ: event.TypeSubjectUpdated, id: fmt.Sprintf("e%d-%d", round, i), at: time.Duration(round) * time.Millisecond, tenant: "t1",
+				data: map[string]any{
+					"sub": fmt.Sprintf("usr_%d", i), "email": fmt.Sprintf("p%d-%d@example.com", i, round), "given_name": "Ines",
+					"family_name": "Haugen", "preferred_username": "ines", "name": "Ines Haugen", "locale": "nb-NO", "zoneinfo": "Europe/Oslo",
+					"groups": []string{"crew"}, "changed_fields": []string{"email"},
+				},
+			}
+		},
+		"person created": func(i, round int) said {
+			return said{
+				typ: event.TypeSubjectCreated, id: fmt.Sprintf("e%d-%d", round, i), at: time.Duration(round) * time.Millisecond, tenant: "t1",
+				data: map[string]any{
+					"sub": fmt.Sprintf("usr_%d_%d", i, round), "email": fmt.Sprintf("p%d-%d@example.com", i, round),
+					"given_name": "Ines", "family_name": "Haugen", "subject_type": "user",
+				},
+			}
+		},
+		"tenant updated": func(i, round int) said {
+			return said{
+				typ: event.TypeTenantUpdated, id: fmt.Sprintf("e%d-%d", round, i), at: time.Duration(round) * time.Millisecond,
+				data: map[string]any{
+					"tenant_id": fmt.Sprintf("tnt_%d", i), "name": "Fjordline", "slug": "fjordline", "plan": []string{"pro", "free"}[round%2],
+					"settings": map[string]any{
+						"allow_signups": true, "require_mfa": round%2 == 0, "allowed_email_domains": []string{"fjordline.example"},
+						"session_lifetime_minutes": 720, "password_policy": "strict",
+					},
+					"changed_fields": []string{"plan", "settings.require_mfa"},
+				},
+			}
+		},
+	}
+	for name, kind := range kinds {
+		for database, open := range map[string]func(testing.TB) bench{"sqlite": onSQLite, "postgres": onPostgres} {
+			b.Run(name+"/"+database, func(b *testing.B) {
+				m := open(b)
+				round := 0
+				next := func() []*event.Event {
+					round++
+					events := make([]*event.Event, group)
+					for i := range events {
+						events[i] = kind(i, round).event(b)
+					}
+					return events
+				}
+				m.apply(b, next()...)
+				m.apply(b, next()...)
+				b.ReportAllocs()
+				for range b.N {
+					b.StopTimer()
+					events := next()
+					b.StartTimer()
+					m.apply(b, events...)
+				}
+				b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*group), "µs/event")
+			})
+		}
+	}
+	// The same group without the mirror: what the transaction costs by itself.
+	b.Run("nothing/sqlite", func(b *testing.B) {
+		m := onSQLite(b)
+		for range b.N {
+			err := m.InTx(context.Background(), func(ctx context.Context) error {
+				_, err := m.SQL(ctx).Exec(ctx, `INSERT INTO avhub_counters (name, value) VALUES ('x', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1`)
+				return err
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*group), "µs/event")
+	})
+}

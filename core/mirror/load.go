@@ -1,0 +1,173 @@
+package mirror
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/avhub/avhub/core/store"
+	"github.com/rs/zerolog"
+)
+
+// batch is the work on one transaction's events: the entities that they touch,
+// in memory.
+type batch struct {
+	models *models
+	db     store.SQL
+	log    zerolog.Logger
+
+	entities map[Ref]*entity
+	order    []*entity // as first asked for
+	// orphans are the people who are gone; their sessions go with them.
+	orphans map[string]struct{}
+}
+
+// entity is one that the batch looks at.
+type entity struct {
+	model *model
+	id    string
+
+	sought bool  // its grave was looked for
+	live   bool  // there is a row in its table
+	buried bool  // there is a grave
+	broken error // its state cannot be read
+	state  state
+	dirty  bool // the state is not what was loaded
+
+	loaded, now row
+}
+
+// load reads all entities that the effects touch, the organizations that they
+// belong to, and the live children of organizations that are deleted.
+func (b *batch) load(ctx context.Context, told [][]*effect) error {
+	touched := map[*model][]string{}
+	add := func(m *model, id string) {
+		if id != "" && b.add(m, id) {
+			touched[m] = append(touched[m], id)
+		}
+	}
+	var fallen []string
+	for _, effects := range told {
+		for _, e := range effects {
+			add(e.model, e.id)
+			if e.deletes && e.model == b.models.organizations {
+				fallen = append(fallen, e.id)
+			}
+			if !e.model.child {
+				continue
+			}
+			for i := range e.set {
+				if e.set[i].field == parentField {
+					add(b.models.organizations, unquote(e.set[i].value))
+				}
+			}
+		}
+	}
+	for _, m := range b.models.all() {
+		if m == b.models.organizations {
+			continue // once it is known which
+		}
+		if err := b.rows(ctx, m, m.selectByKey, touched[m]); err != nil {
+			return err
+		}
+		if m.child {
+			if err := b.rows(ctx, m, m.selectByParent, fallen); err != nil {
+				return err
+			}
+		}
+	}
+	if err := b.graves(ctx); err != nil {
+		return err
+	}
+	for _, ent := range b.order { // what it grows by meanwhile are organizations
+		if ent.model.child {
+			add(b.models.organizations, ent.state.parent())
+		}
+	}
+	if orgs := b.models.organizations; len(touched[orgs]) > 0 {
+		if err := b.rows(ctx, orgs, orgs.selectByKey, touched[orgs]); err != nil {
+			return err
+		}
+		if err := b.graves(ctx); err != nil {
+			return err
+		}
+	}
+	for _, ent := range b.order {
+		ent.loaded = ent.model.project(&ent.state, b.parentDeleted(ent))
+		ent.now = ent.loaded
+	}
+	return nil
+}
+
+// add makes room for an entity; false if it is there already.
+func (b *batch) add(m *model, id string) bool {
+	ref := Ref{m.kind, id}
+	if _, ok := b.entities[ref]; ok {
+		return false
+	}
+	ent := &entity{model: m, id: id}
+	b.entities[ref] = ent
+	b.order = append(b.order, ent)
+	return true
+}
+
+// rows reads the states of live entities.
+func (b *batch) rows(ctx context.Context, m *model, query string, values []string) error {
+	if len(values) == 0 {
+		return nil
+	}
+	return b.db.In(ctx, func(rows *sql.Rows) error {
+		var id string
+		var encoded []byte
+		if err := rows.Scan(&id, &encoded); err != nil {
+			return err
+		}
+		b.add(m, id)
+		ent := b.entities[Ref{m.kind, id}]
+		if ent.live {
+			return nil // found by its key and as a child
+		}
+		ent.live = true
+		b.decode(ent, encoded)
+		return nil
+	}, query, values)
+}
+
+// graves reads the states of entities that have no row.
+func (b *batch) graves(ctx context.Context) error {
+	missing := map[string]*entity{}
+	var ids []string
+	for _, ent := range b.order {
+		if !ent.live && !ent.sought {
+			ent.sought = true
+			id := ent.grave()
+			missing[id] = ent
+			ids = append(ids, id)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	return b.db.In(ctx, func(rows *sql.Rows) error {
+		var id string
+		var encoded []byte
+		if err := rows.Scan(&id, &encoded); err != nil {
+			return err
+		}
+		ent := missing[id]
+		ent.buried = true
+		b.decode(ent, encoded)
+		return nil
+	}, `SELECT id, sync_state FROM avhub_mirror_graves WHERE id IN %s`, ids)
+}
+
+// grave is the key of the entity's grave. Kinds have no slash.
+func (e *entity) grave() string { return e.model.kind + "/" + e.id }
+
+func (b *batch) decode(ent *entity, encoded []byte) {
+	var err error
+	if ent.state, err = decodeState(ent.model, encoded); err != nil {
+		ent.broken = err
+		b.log.Error().Str("kind", ent.model.kind).Err(err).
+			Msg("a row of the mirror is not what the hub wrote; events about it are marked as failed")
+	}
+}
