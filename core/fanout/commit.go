@@ -1,0 +1,260 @@
+package fanout
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// claim makes this hub the owner of the plugin's deliveries: from here on, no
+// commit of a former owner succeeds.
+func (c *Consumer) claim(ctx context.Context) error {
+	return c.deps.Store.InTx(ctx, func(ctx context.Context) error {
+		db := c.deps.Store.SQL(ctx)
+		if _, err := db.Exec(ctx, `INSERT INTO avhub_cursors (plugin) VALUES (?) ON CONFLICT (plugin) DO NOTHING`, c.cfg.Name); err != nil {
+			return fmt.Errorf("create cursor: %w", err)
+		}
+		if _, err := db.Exec(ctx, `UPDATE avhub_cursors SET epoch = epoch + 1, owner = ? WHERE plugin = ?`, c.deps.Hub, c.cfg.Name); err != nil {
+			return fmt.Errorf("claim cursor: %w", err)
+		}
+		var state, reason, hash string
+		err := db.Query(ctx, func(rows *sql.Rows) error {
+			return rows.Scan(&c.cursor, &c.epoch, &state, &reason, &hash)
+		}, `SELECT position, epoch, state, reason, config_hash FROM avhub_cursors WHERE plugin = ?`, c.cfg.Name)
+		if err != nil {
+			return fmt.Errorf("read cursor: %w", err)
+		}
+		if state == halted && hash == c.cfg.ConfigHash {
+			return fmt.Errorf("%w: %s; change its configuration to start it again", ErrHalted, reason)
+		}
+		c.window.frontier, c.window.prefix = c.cursor, c.cursor
+		return db.Query(ctx, func(rows *sql.Rows) error { return rows.Scan(&c.lanes) },
+			`SELECT COUNT(*) FROM avhub_lanes WHERE plugin = ?`, c.cfg.Name)
+	})
+}
+
+// halted is the state of a cursor whose plugin must not be started.
+const halted = "halted"
+
+func (ch *changes) empty() bool {
+	return len(ch.states) == 0 && len(ch.lanes) == 0 && len(ch.letters) == 0 && ch.retried == nil && ch.freed == "" && ch.status == ""
+}
+
+// commit writes changes and the cursor in one transaction, if this hub still
+// owns the plugin's deliveries.
+func (c *Consumer) commit(ctx context.Context, ch *changes) error {
+	now := c.deps.Now()
+	prefix := c.window.prefix
+	due := prefix > c.cursor && (prefix-c.cursor >= flushEvents || now.Sub(c.flushed) >= flushEvery)
+	if ch.empty() && !due {
+		c.observe(ch)
+		return nil
+	}
+	err := c.deps.Store.InTx(ctx, func(ctx context.Context) error { return c.write(ctx, ch, prefix, now) })
+	if err != nil {
+		return err
+	}
+	c.cursor, c.flushed = prefix, now
+	c.observe(ch)
+	return nil
+}
+
+func (c *Consumer) write(ctx context.Context, ch *changes, prefix int64, now time.Time) error {
+	db := c.deps.Store.SQL(ctx)
+	owned, err := db.Exec(ctx, `UPDATE avhub_cursors SET position = ?, updated_at = ? WHERE plugin = ? AND epoch = ?`,
+		prefix, now.UnixMicro(), c.cfg.Name, c.epoch)
+	if err != nil {
+		return fmt.Errorf("store cursor: %w", err)
+	}
+	if owned == 0 {
+		return ErrFenced
+	}
+	if ch.status != "" {
+		if err := c.writeStatus(ctx, ch.status, c.halted); err != nil {
+			return err
+		}
+	}
+	rows := make([][]any, 0, len(ch.states))
+	for key, s := range ch.states {
+		rows = append(rows, []any{c.laneID(key), s.position, s.data, now.UnixMicro()})
+	}
+	err = db.Insert(ctx, `INSERT INTO avhub_plugin_states (id, position, state, updated_at)`, rows,
+		`ON CONFLICT (id) DO UPDATE SET position = excluded.position, state = excluded.state, updated_at = excluded.updated_at`)
+	if err != nil {
+		return fmt.Errorf("store state: %w", err)
+	}
+	rows = rows[:0]
+	for _, l := range ch.lanes {
+		history, err := json.Marshal(l.History)
+		if err != nil {
+			return fmt.Errorf("encode history: %w", err)
+		}
+		rows = append(rows, []any{c.laneID(l.Key), l.Plugin, l.Key, l.Head, l.Attempts, micros(l.Since), micros(l.NextAt), l.Error, history, 0})
+	}
+	// An operator's word about an event that is still the head stays.
+	err = db.Insert(ctx, `INSERT INTO avhub_lanes (id, plugin, key, head, attempts, since, next_at, last_error, history, discard)`, rows,
+		`ON CONFLICT (id) DO UPDATE SET head = excluded.head, attempts = excluded.attempts, since = excluded.since,
+ next_at = excluded.next_at, last_error = excluded.last_error, history = excluded.history,
+ discard = CASE WHEN avhub_lanes.discard < excluded.head THEN 0 ELSE avhub_lanes.discard END`)
+	if err != nil {
+		return fmt.Errorf("store lanes: %w", err)
+	}
+	if ch.freed != "" {
+		if _, err := db.Exec(ctx, `DELETE FROM avhub_lanes WHERE id = ?`, c.laneID(ch.freed)); err != nil {
+			return fmt.Errorf("hand a lane back: %w", err)
+		}
+	}
+	return c.writeLetters(ctx, ch)
+}
+
+func (c *Consumer) writeLetters(ctx context.Context, ch *changes) error {
+	db := c.deps.Store.SQL(ctx)
+	rows := make([][]any, 0, len(ch.letters))
+	for _, d := range ch.letters {
+		ev, err := d.encode()
+		if err != nil {
+			return fmt.Errorf("encode dead letter: %w", err)
+		}
+		history, err := json.Marshal(d.History)
+		if err != nil {
+			return fmt.Errorf("encode history: %w", err)
+		}
+		rows = append(rows, []any{d.Plugin, d.Key, d.Position, d.EventID, d.Type, d.TenantID, ev, d.Reason, d.Attempts, history, false,
+			micros(d.CreatedAt), micros(d.UpdatedAt)})
+	}
+	err := db.Insert(ctx, `INSERT INTO avhub_dead_letters (plugin, key, position, event_id, type, tenant_id, event, reason, attempts, history, retry, created_at, updated_at)`, rows,
+		`ON CONFLICT (plugin, position) DO UPDATE SET reason = excluded.reason, attempts = excluded.attempts, history = excluded.history, updated_at = excluded.updated_at`)
+	if err != nil {
+		return fmt.Errorf("store dead letters: %w", err)
+	}
+	switch d := ch.retried; {
+	case d == nil:
+	case ch.gone:
+		_, err = db.Exec(ctx, `DELETE FROM avhub_dead_letters WHERE id = ?`, d.ID)
+	default:
+		var history []byte
+		if history, err = json.Marshal(d.History); err == nil {
+			_, err = db.Exec(ctx, `UPDATE avhub_dead_letters SET reason = ?, attempts = ?, history = ?, retry = ?, updated_at = ? WHERE id = ?`,
+				d.Reason, d.Attempts, history, false, micros(d.UpdatedAt), d.ID)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("store a retried dead letter: %w", err)
+	}
+	return nil
+}
+
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func (c *Consumer) loadStates(ctx context.Context, keys []string) (map[string]keyState, error) {
+	ids := make([]string, len(keys))
+	for i, key := range keys {
+		ids[i] = c.laneID(key)
+	}
+	states := make(map[string]keyState, len(keys))
+	prefix := len(c.cfg.Name) + 1
+	err := c.deps.Store.ReadSQL().In(ctx, func(rows *sql.Rows) error {
+		var id string
+		s := keyState{exists: true}
+		if err := rows.Scan(&id, &s.position, &s.data); err != nil {
+			return err
+		}
+		states[id[prefix:]] = s
+		return nil
+	}, `SELECT id, position, state FROM avhub_plugin_states WHERE id IN %s`, ids)
+	if err != nil {
+		return nil, fmt.Errorf("load state: %w", err)
+	}
+	return states, nil
+}
+
+// observe tells metrics and the observer what was settled.
+func (c *Consumer) observe(ch *changes) {
+	m := c.deps.Metrics
+	for _, d := range ch.done {
+		m.verdicts.WithLabelValues(c.cfg.Name, d.Verdict).Inc()
+		if d.Verdict == "applied" || d.Verdict == "skipped" {
+			m.latency.WithLabelValues(c.cfg.Name).Observe(c.deps.Now().Sub(d.Event.ReceivedAt).Seconds())
+		}
+		if d.Verdict == "dead" {
+			c.deps.Log.Error().Str("event", d.Event.ID).Str("type", d.Event.Type).Str("reason", d.Reason).
+				Msg("event given up; see `avhub delivery list`")
+		}
+		if c.deps.Observe != nil {
+			c.deps.Observe(d)
+		}
+	}
+}
+
+// poll looks after what others may have done to the rows, and after metrics.
+func (c *Consumer) poll(ctx context.Context) error {
+	if err := c.checkOwner(ctx); err != nil {
+		return err
+	}
+	c.reportStatus(ctx)
+	if !c.down {
+		if err := c.retryLetters(ctx); err != nil {
+			return err
+		}
+	}
+	last, err := c.deps.Journal.Last(ctx)
+	if err != nil {
+		return err
+	}
+	name := c.cfg.Name
+	c.deps.Metrics.lag.WithLabelValues(name).Set(float64(last - c.window.prefix))
+	c.deps.Metrics.lanes.WithLabelValues(name).Set(float64(c.lanes))
+	if now := c.deps.Now(); now.Sub(c.counted) >= countEvery {
+		c.counted = now
+		var dead float64
+		if err := c.deps.Store.ReadSQL().Query(ctx, func(rows *sql.Rows) error { return rows.Scan(&dead) },
+			`SELECT COUNT(*) FROM avhub_dead_letters WHERE plugin = ?`, name); err != nil {
+			return fmt.Errorf("count dead letters: %w", err)
+		}
+		c.deps.Metrics.dead.WithLabelValues(name).Set(dead)
+	}
+	return nil
+}
+
+func (c *Consumer) checkOwner(ctx context.Context) error {
+	var epoch int64
+	err := c.deps.Store.ReadSQL().Query(ctx, func(rows *sql.Rows) error { return rows.Scan(&epoch) },
+		`SELECT epoch FROM avhub_cursors WHERE plugin = ?`, c.cfg.Name)
+	if err != nil {
+		return fmt.Errorf("check the cursor's owner: %w", err)
+	}
+	if epoch != c.epoch {
+		return ErrFenced
+	}
+	return nil
+}
+
+// reportStatus stores what the plugin is doing, for those who look at the
+// database.
+func (c *Consumer) reportStatus(ctx context.Context) {
+	is := c.deps.Plugin.Status()
+	if now := string(is.State) + "\x00" + is.Reason + "\x00" + is.Version; now != c.status {
+		if err := c.writeStatus(ctx, string(is.State), is.Reason); err != nil {
+			c.deps.Log.Warn().Err(err).Msg("could not store the plugin's status; trying again")
+			return
+		}
+		c.status = now
+	}
+}
+
+func (c *Consumer) writeStatus(ctx context.Context, state, reason string) error {
+	_, err := c.deps.Store.SQL(ctx).Exec(ctx,
+		`UPDATE avhub_cursors SET state = ?, reason = ?, version = ?, config_hash = ?, updated_at = ? WHERE plugin = ? AND epoch = ?`,
+		state, clean(reason), clean(c.deps.Plugin.Status().Version), c.cfg.ConfigHash, c.deps.Now().UnixMicro(), c.cfg.Name, c.epoch)
+	if err != nil {
+		return fmt.Errorf("store status: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,312 @@
+package fanout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/avhub/avhub/core/event"
+	"github.com/avhub/avhub/core/plugin"
+	"github.com/avhub/avhub/core/store"
+)
+
+// Consumer delivers the journal's events to one plugin.
+type Consumer struct {
+	cfg  Config
+	deps Deps
+
+	// Set by start.
+	order    plugin.Order
+	coalesce bool
+	types    []string
+	matcher  event.Matcher
+	epoch    int64
+	cursor   int64 // as stored
+	flushed  time.Time
+	status   string
+
+	window  window
+	flying  map[string]bool // keys in a call
+	batches int             // calls of the main stream in flight
+	runs    int             // calls of lanes and dead letters in flight
+	results chan *batch
+	lanes   int                 // rows of this plugin in avhub_lanes
+	active  map[string]*laneRun // lanes that are being worked on
+	due     time.Time           // when the next lane may be due
+	halted  string
+	polled  time.Time
+	counted time.Time
+
+	down      bool      // the plugin is not running
+	notBefore time.Time // the main stream waits until then
+}
+
+// New returns a consumer; Run makes it work.
+func New(cfg Config, deps Deps) *Consumer {
+	if deps.Now == nil {
+		deps.Now = store.Now
+	}
+	if deps.Metrics == nil {
+		deps.Metrics = NewMetrics(nil)
+	}
+	if deps.Backoff == nil {
+		deps.Backoff = func(attempts int) time.Duration { return backoff(attempts, jitter) }
+	}
+	deps.Log = deps.Log.With().Str("plugin", cfg.Name).Logger()
+	return &Consumer{
+		cfg: cfg, deps: deps,
+		flying:  map[string]bool{},
+		active:  map[string]*laneRun{},
+		results: make(chan *batch, batchesInFlight+lanesInFlight),
+	}
+}
+
+// Run delivers until ctx ends, then waits for the calls in flight and commits
+// their verdicts. It returns nil after that, ErrFenced if another hub took over,
+// and ErrHalted if the plugin asked to be stopped. Trouble with the database or
+// the plugin never ends it.
+func (c *Consumer) Run(ctx context.Context) error {
+	// A halt stands before the plugin runs at all: nothing needs to be asked.
+	if err := c.persist(ctx, "claim the cursor", c.claim); err != nil {
+		return ignoreEnd(ctx, err)
+	}
+	for {
+		c.reportStatus(ctx)
+		err := c.waitReady(ctx)
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+	}
+	if err := c.describe(); err != nil {
+		return err
+	}
+	return ignoreEnd(ctx, c.loop(ctx))
+}
+
+// waitReady waits for the plugin, but not so long that its status goes
+// unreported.
+func (c *Consumer) waitReady(ctx context.Context) error {
+	short, cancel := context.WithTimeout(ctx, pollEvery)
+	defer cancel()
+	return c.deps.Plugin.WaitReady(short)
+}
+
+func (c *Consumer) describe() error {
+	info, _ := c.deps.Plugin.Info()
+	c.order, c.coalesce = info.Order, info.Coalesce
+	if c.types = c.cfg.Events; len(c.types) == 0 {
+		c.types = info.Events
+	}
+	var err error
+	if c.matcher, err = event.NewMatcher(c.types); err != nil {
+		return fmt.Errorf("events of plugin %s: %w", c.cfg.Name, err)
+	}
+	return nil
+}
+
+// loop is the consumer's one thread: whatever happens to its memory or its
+// rows happens here.
+func (c *Consumer) loop(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		wake := c.deps.Journal.Wake() // before reading, so that no event is missed
+		if c.halted != "" {
+			return c.finish(ErrHalted)
+		}
+		if err := c.persist(ctx, "read events for a plugin", c.work); err != nil {
+			return c.finish(err)
+		}
+		timer.Reset(c.nextTick())
+		select {
+		case <-ctx.Done():
+		case <-wake:
+		case <-timer.C:
+		case b := <-c.results:
+			if err := c.take(ctx, b); err != nil {
+				return c.finish(err)
+			}
+			// Take what else has come back, so that one look at the journal serves
+			// all of it.
+			for more := true; more; {
+				select {
+				case b := <-c.results:
+					if err := c.take(ctx, b); err != nil {
+						return c.finish(err)
+					}
+				default:
+					more = false
+				}
+			}
+		}
+	}
+	return c.finish(ctx.Err())
+}
+
+// work starts all calls that can be started now.
+func (c *Consumer) work(ctx context.Context) error {
+	now := c.deps.Now()
+	if now.Sub(c.polled) >= pollEvery {
+		if err := c.poll(ctx); err != nil {
+			return err
+		}
+		c.polled = now
+	}
+	if !c.ready(ctx) {
+		return c.flush(ctx, now)
+	}
+	if err := c.workLanes(ctx, now); err != nil {
+		return err
+	}
+	for more := true; more; {
+		var err error
+		if more, err = c.fill(ctx); err != nil {
+			return err
+		}
+		if err := c.dispatch(ctx); err != nil {
+			return err
+		}
+	}
+	if err := c.handBack(ctx); err != nil {
+		return err
+	}
+	return c.flush(ctx, now)
+}
+
+// ready tells whether the plugin takes deliveries. After it went down, it looks
+// again for a moment.
+func (c *Consumer) ready(ctx context.Context) bool {
+	if c.down {
+		short, cancel := context.WithTimeout(ctx, downEvery)
+		defer cancel()
+		c.down = c.deps.Plugin.WaitReady(short) != nil
+	}
+	return !c.down
+}
+
+// flush stores the cursor now and then, when nothing else does.
+func (c *Consumer) flush(ctx context.Context, now time.Time) error {
+	if c.window.prefix > c.cursor && (c.window.prefix-c.cursor >= flushEvents || now.Sub(c.flushed) >= flushEvery) {
+		return c.commit(ctx, &changes{})
+	}
+	return nil
+}
+
+func (c *Consumer) dispatch(ctx context.Context) error {
+	if c.deps.Now().Before(c.notBefore) {
+		return nil
+	}
+	for c.batches < batchesInFlight {
+		b := c.pick()
+		if b == nil {
+			return nil
+		}
+		if err := c.send(ctx, b); err != nil {
+			for _, it := range b.items {
+				it.release()
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Consumer) nextTick() time.Duration {
+	wait := pollEvery
+	now := c.deps.Now()
+	for _, at := range []time.Time{c.due, c.notBefore} {
+		if at.After(now) {
+			wait = min(wait, at.Sub(now))
+		}
+	}
+	switch {
+	case c.down:
+		wait = min(wait, downEvery)
+	case c.window.prefix > c.cursor:
+		wait = min(wait, flushEvery)
+	}
+	return wait
+}
+
+// take settles what a call brought back.
+func (c *Consumer) take(ctx context.Context, b *batch) error {
+	for _, it := range b.items {
+		it.flying = false
+		delete(c.flying, it.key)
+	}
+	if b.run != nil || b.letter != nil {
+		c.runs--
+	} else {
+		c.batches--
+	}
+	ch := c.judge(b)
+	// What the plugin said must be kept, whatever the database does: the calls
+	// are done, and asking again would not be the same.
+	return c.persist(ctx, "commit verdicts", func(ctx context.Context) error { return c.commit(ctx, ch) })
+}
+
+// persist repeats fn until it works: a failing database delays, it never
+// decides. It gives up when ctx ends or another hub has taken over.
+func (c *Consumer) persist(ctx context.Context, what string, fn func(context.Context) error) error {
+	for attempt := 1; ; attempt++ {
+		err := fn(context.WithoutCancel(ctx))
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, ErrFenced), errors.Is(err, ErrHalted):
+			return err
+		case ctx.Err() != nil:
+			return err
+		}
+		if attempt == 1 || attempt%20 == 0 {
+			c.deps.Log.Error().Err(err).Int("attempt", attempt).Msg("could not " + what + "; trying again")
+		}
+		wait := min(100*time.Millisecond<<min(attempt, 6), 5*time.Second)
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(wait):
+		}
+	}
+}
+
+// finish waits for the calls in flight and commits their verdicts: they were
+// made, so what they did counts. It returns why.
+func (c *Consumer) finish(why error) error {
+	if errors.Is(why, ErrFenced) {
+		return why // nothing can be committed any more
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), finishTimeout)
+	defer cancel()
+	for c.batches+c.runs > 0 {
+		select {
+		case b := <-c.results:
+			if err := c.take(ctx, b); err != nil {
+				return errors.Join(why, err)
+			}
+		case <-ctx.Done():
+			return errors.Join(why, errors.New("calls to the plugin did not end; their events will be delivered again"))
+		}
+	}
+	status := "stopped"
+	if c.halted != "" {
+		status, why = "halted", ErrHalted
+	}
+	c.window.advance()
+	if err := c.commit(ctx, &changes{status: status}); err != nil {
+		return errors.Join(why, err)
+	}
+	return why
+}
+
+// ignoreEnd turns the end of ctx into success.
+func ignoreEnd(ctx context.Context, err error) error {
+	if ctx.Err() != nil && !errors.Is(err, ErrFenced) && !errors.Is(err, ErrHalted) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,178 @@
+// Package fanout hands the journal's events to plugins: to each its own, in
+// order within a key, and so that nothing is lost and no committed verdict is
+// ever asked for again.
+//
+// A Consumer serves one plugin. Its cursor says how far the plugin has come:
+// everything at or below it is settled, or belongs to a lane. A lane is one key
+// whose first unsettled event failed; it is tried again by a schedule of its
+// own, while the other keys go on. An event that cannot succeed becomes a dead
+// letter, and its key goes on.
+//
+// One goroutine owns all of a consumer's memory, reads the journal, and commits
+// verdicts; only the calls to the plugin run beside it. No transaction is open
+// while a plugin is called.
+package fanout
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/avhub/avhub/core/event"
+	"github.com/avhub/avhub/core/journal"
+	"github.com/avhub/avhub/core/mirror"
+	"github.com/avhub/avhub/core/plugin"
+	"github.com/avhub/avhub/core/store"
+	"github.com/avhub/avhub/sdk/plugin/pluginpb"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+)
+
+// Plugin is a running plugin as deliveries need it.
+type Plugin interface {
+	// WaitReady blocks until the plugin takes deliveries, or ctx ends.
+	WaitReady(ctx context.Context) error
+	// Info is what the plugin says of itself; false before it ever ran.
+	Info() (plugin.Info, bool)
+	// Deliver applies a batch. plugin.ErrNotRunning and plugin.ErrStopped mean
+	// that it was not attempted, any other error that its fate is unknown.
+	Deliver(ctx context.Context, req *pluginpb.DeliverRequest) (*pluginpb.DeliverResponse, error)
+	// Status tells what the plugin is doing, and why it is not running.
+	Status() plugin.Status
+}
+
+// Journal is what fan-out reads.
+type Journal interface {
+	Read(ctx context.Context, q journal.Query) ([]*event.Event, error)
+	Last(ctx context.Context) (int64, error)
+	Wake() <-chan struct{}
+}
+
+// Mirror is where the entities that travel with an event come from.
+type Mirror interface {
+	Refs(ev *event.Event) []mirror.Ref
+	Entities(ctx context.Context, refs []mirror.Ref) (map[mirror.Ref]json.RawMessage, error)
+}
+
+// Config of one consumer.
+type Config struct {
+	Name string
+	// Events are patterns of the types to deliver; empty: what the plugin asks
+	// for.
+	Events []string
+	// RetryFor is how long a failing event is tried before it becomes a dead
+	// letter.
+	RetryFor time.Duration
+	// ConfigHash identifies the plugin's configuration: a plugin that halted
+	// stays halted until it changes.
+	ConfigHash string
+}
+
+// Deps are what a consumer works with.
+type Deps struct {
+	Store   *store.Store
+	Journal Journal
+	Mirror  Mirror
+	Plugin  Plugin
+	Hub     string // names this process as the owner of cursors
+	Log     zerolog.Logger
+	Metrics *Metrics
+	// Observe, if set, is told of every committed verdict. It must not block.
+	Observe func(Delivery)
+	// Now is the clock; nil: the system's.
+	Now func() time.Time
+	// Backoff replaces the wait after a number of failed attempts; nil: 1 s to
+	// 1 h, exponential with full jitter.
+	Backoff func(attempts int) time.Duration
+}
+
+// Delivery is one committed verdict.
+type Delivery struct {
+	Plugin  string
+	Event   *event.Event
+	Verdict string // applied, skipped, again, retry, dead, discarded
+	Reason  string
+	Took    time.Duration // of the call that the event was in
+}
+
+// ErrFenced: another hub has taken over the plugin's deliveries.
+var ErrFenced = errors.New("another hub delivers to this plugin now")
+
+// ErrHalted: the plugin asked to be stopped until its configuration changes.
+var ErrHalted = errors.New("the plugin has halted")
+
+const (
+	// A batch holds at most so much; the plugin's side takes 4 MiB and more.
+	batchEvents = 256
+	batchBytes  = 1 << 20
+	// maxEvent is the largest event that is handed to a plugin, with its changes
+	// and entities; a larger one becomes a dead letter.
+	maxEvent = 1 << 20
+	// batchesInFlight calls run at once on the main stream, lanesInFlight beside it.
+	batchesInFlight = 4
+	lanesInFlight   = 8
+	// The window is what is read ahead of the cursor.
+	windowEvents = 2048
+	windowBytes  = 16 << 20
+	readEvents   = 512
+	readBytes    = 4 << 20
+
+	// callTimeout ends a call; the plugin's side answers a little before that
+	// with what it has.
+	callTimeout = 12 * time.Second
+	// finishTimeout is how long calls in flight may take once the hub stops. What
+	// they do later is not known, so their events are delivered again.
+	finishTimeout = 4 * time.Second
+	// stateLimit is what a plugin may remember for one key.
+	stateLimit = 64 << 10
+	// maxAgain bounds how often in a row an event may ask to be called again.
+	maxAgain = 100
+	// isolateAfter interrupted calls with the same event in it, its key is
+	// delivered alone: the event may be what kills the plugin.
+	isolateAfter = 2
+
+	pollEvery   = 500 * time.Millisecond // other hubs and operators' commands
+	flushEvery  = 200 * time.Millisecond // the cursor, when nothing else is written
+	flushEvents = 500
+	countEvery  = 5 * time.Second        // lanes and dead letters, for metrics
+	downEvery   = 50 * time.Millisecond  // look whether the plugin is back
+	heldWait    = 100 * time.Millisecond // after a batch that the plugin did not attempt
+	historyKept = 20
+	textLimit   = 4 << 10 // of a stored error
+)
+
+// Metrics of all consumers.
+type Metrics struct {
+	verdicts *prometheus.CounterVec
+	lag      *prometheus.GaugeVec
+	lanes    *prometheus.GaugeVec
+	dead     *prometheus.GaugeVec
+	latency  *prometheus.HistogramVec
+}
+
+// NewMetrics registers the consumers' metrics; reg may be nil.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		verdicts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "avhub_delivery_verdicts_total", Help: "Committed verdicts.",
+		}, []string{"plugin", "verdict"}),
+		lag: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "avhub_delivery_lag_events", Help: "Events in the journal beyond the plugin's cursor.",
+		}, []string{"plugin"}),
+		lanes: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "avhub_delivery_blocked_lanes", Help: "Keys that wait for another attempt.",
+		}, []string{"plugin"}),
+		dead: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "avhub_delivery_dead_letters", Help: "Events that were given up, until an operator decides.",
+		}, []string{"plugin"}),
+		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "avhub_delivery_seconds", Help: "From the receipt of an event to its committed verdict.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2.5, 14),
+		}, []string{"plugin"}),
+	}
+	if reg != nil {
+		reg.MustRegister(m.verdicts, m.lag, m.lanes, m.dead, m.latency)
+	}
+	return m
+}

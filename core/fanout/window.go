@@ -1,0 +1,237 @@
+package fanout
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/avhub/avhub/core/event"
+	"github.com/avhub/avhub/core/journal"
+	"github.com/avhub/avhub/core/mirror"
+	"github.com/avhub/avhub/core/plugin"
+	"github.com/avhub/avhub/sdk/plugin/pluginpb"
+)
+
+// item is an event on its way to the plugin.
+type item struct {
+	ev      *event.Event
+	key     string
+	refs    []mirror.Ref
+	settled bool // or handed to a lane: the cursor may pass it
+	flying  bool
+	// interrupted counts calls that ended without an answer, agains those that
+	// ended with "again".
+	interrupted int
+	agains      int
+	// covers are older events of the key that this one's verdict settles.
+	covers []*item
+}
+
+// release makes the event, and those that it was to cover, wait again.
+func (it *item) release() {
+	it.flying = false
+	for _, older := range it.covers {
+		older.flying = false
+	}
+	it.covers = nil
+}
+
+// first is the position of the oldest event that it stands for.
+func (it *item) first() int64 {
+	position := it.ev.Position
+	for _, older := range it.covers {
+		position = min(position, older.ev.Position)
+	}
+	return position
+}
+
+func (it *item) size() int { return len(it.ev.Evidence.Body) }
+
+// window is what was read of the journal beyond the cursor, in order.
+type window struct {
+	items    []*item
+	bytes    int
+	frontier int64 // the last position read
+	prefix   int64 // everything up to here is settled or a lane's
+}
+
+func (w *window) room() bool {
+	return len(w.items) < windowEvents && w.bytes < windowBytes
+}
+
+// advance drops what is settled from the front. What lies behind the first
+// unsettled event stays, settled or not.
+func (w *window) advance() {
+	n := 0
+	for n < len(w.items) && w.items[n].settled {
+		w.prefix = w.items[n].ev.Position
+		w.bytes -= w.items[n].size()
+		n++
+	}
+	if n > 0 {
+		w.items = append(w.items[:0:0], w.items[n:]...)
+	}
+	if len(w.items) == 0 {
+		w.prefix = w.frontier
+	}
+}
+
+// giveTo hands all waiting events of key to its lane.
+func (w *window) giveTo(key string) {
+	for _, it := range w.items {
+		if it.key == key {
+			it.settled = true
+		}
+	}
+}
+
+// fill reads on in the journal while there is room. It reports whether there
+// may be more.
+func (c *Consumer) fill(ctx context.Context) (more bool, err error) {
+	if !c.window.room() {
+		return false, nil
+	}
+	start := c.window.frontier
+	events, err := c.deps.Journal.Read(ctx, journal.Query{After: start, Limit: readEvents, MaxBytes: readBytes})
+	if err != nil {
+		return false, err
+	}
+	if len(events) == 0 {
+		return false, nil
+	}
+	items := make([]*item, 0, len(events))
+	for _, ev := range events {
+		if c.matcher.Match(ev.Type) {
+			items = append(items, &item{ev: ev, key: c.keyOf(ev)})
+		}
+	}
+	blocked, err := c.blockedKeys(ctx, items)
+	if err != nil {
+		return false, err
+	}
+	for _, it := range items {
+		if _, ok := blocked[it.key]; ok {
+			// Below the lane's head the key is settled, from there on it is the
+			// lane's. Either way the main stream has nothing to do.
+			if run := c.active[it.key]; run != nil {
+				run.skipped = it.ev.Position
+			}
+			continue
+		}
+		c.window.items = append(c.window.items, it)
+		c.window.bytes += it.size()
+	}
+	c.window.frontier = events[len(events)-1].Position
+	c.window.advance()
+	return true, nil
+}
+
+// keyOf is the key within which the plugin asked for order.
+func (c *Consumer) keyOf(ev *event.Event) string {
+	switch c.order {
+	case plugin.PerSubject:
+		return ev.Subject()
+	case plugin.Total:
+		return totalKey
+	default:
+		return ev.TenantKey()
+	}
+}
+
+const totalKey = "all"
+
+// laneQuery reads a key's own events, up to where the main stream has come.
+func (c *Consumer) laneQuery(key string, from int64) journal.Query {
+	q := journal.Query{After: from - 1, Until: c.window.frontier, Limit: batchEvents, MaxBytes: batchBytes, Types: c.types}
+	lane := journal.TenantLane
+	switch c.order {
+	case plugin.Total:
+		return q
+	case plugin.PerSubject:
+		lane = journal.SubjectLane
+	}
+	q.Lane, q.Key = &lane, key
+	return q
+}
+
+// batch is one call to the plugin.
+type batch struct {
+	items  []*item
+	states map[string]keyState
+	run    *laneRun    // set: a lane's batch
+	letter *DeadLetter // set: a dead letter that an operator retries
+	sent   time.Time
+	resp   *pluginpb.DeliverResponse
+	err    error
+}
+
+// pick takes the next events of the main stream that may be delivered now.
+func (c *Consumer) pick() *batch {
+	b := &batch{}
+	size := 0
+	newest := map[string]*item{} // of this batch, for plugins that coalesce
+	held := map[string]bool{}    // keys that must not go on in this batch
+	for _, it := range c.window.items {
+		if it.settled || it.flying || c.flying[it.key] || held[it.key] {
+			continue
+		}
+		if c.coalesce {
+			if last := newest[it.key]; last != nil && last.agains == 0 {
+				it.covers = append(append(it.covers, last.covers...), last)
+				last.covers = nil
+				it.interrupted = max(it.interrupted, last.interrupted)
+				newest[it.key] = it
+				continue
+			} else if last != nil {
+				held[it.key] = true // "again" is about the older event
+				continue
+			}
+		}
+		if len(b.items)+len(newest) > 0 && size+it.size() > batchBytes {
+			break
+		}
+		size += it.size()
+		if c.coalesce {
+			newest[it.key] = it
+			if len(newest) >= batchEvents {
+				break
+			}
+			continue
+		}
+		b.items = append(b.items, it)
+		if len(b.items) >= batchEvents {
+			break
+		}
+	}
+	if c.coalesce {
+		for _, it := range c.window.items {
+			if newest[it.key] == it {
+				b.items = append(b.items, it)
+			}
+		}
+	}
+	if len(b.items) == 0 {
+		return nil
+	}
+	return b
+}
+
+// blockedKeys returns which of the items' keys are lanes, with their heads.
+func (c *Consumer) blockedKeys(ctx context.Context, items []*item) (map[string]int64, error) {
+	if c.lanes == 0 || len(items) == 0 {
+		return nil, nil
+	}
+	var keys []string
+	known := map[string]bool{}
+	for _, it := range items {
+		if !known[it.key] {
+			known[it.key] = true
+			keys = append(keys, it.key)
+		}
+	}
+	blocked, err := c.laneHeads(ctx, keys)
+	if err != nil {
+		return nil, fmt.Errorf("look for blocked keys: %w", err)
+	}
+	return blocked, nil
+}
