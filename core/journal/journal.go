@@ -162,7 +162,7 @@ func (j *Journal) Run(ctx context.Context) {
 	for {
 		select {
 		case r := <-j.queue:
-			group := j.collect(r, last >= dense)
+			group := j.collect(r, company(last))
 			last = len(group)
 			j.commit(group)
 		case <-ctx.Done():
@@ -171,7 +171,7 @@ func (j *Journal) Run(ctx context.Context) {
 			for {
 				select {
 				case r := <-j.queue:
-					j.commit(j.collect(r, false))
+					j.commit(j.collect(r, 0))
 				default:
 					return
 				}
@@ -180,8 +180,18 @@ func (j *Journal) Run(ctx context.Context) {
 	}
 }
 
-// collect takes what waits, and lingers for more while events come densely.
-func (j *Journal) collect(first *request, wait bool) []*request {
+// company is the size from which on a group need not wait for more, given the
+// size of the group before it. What came while that was committed is often
+// about as many, and then waiting only costs time.
+func company(last int) int {
+	if last < dense {
+		return 0
+	}
+	return last * 3 / 4
+}
+
+// collect takes what waits, and lingers for more if that is less than company.
+func (j *Journal) collect(first *request, company int) []*request {
 	group := []*request{first}
 	bytes := len(first.event.Evidence.Body)
 	full := func() bool { return len(group) >= groupEvents || bytes >= groupBytes }
@@ -198,7 +208,7 @@ func (j *Journal) collect(first *request, wait bool) []*request {
 		}
 		break
 	}
-	if wait && !full() {
+	if len(group) < company && !full() {
 		timer := time.NewTimer(linger)
 		defer timer.Stop()
 		for !full() {

@@ -128,6 +128,10 @@ func (q SQL) Insert(ctx context.Context, insert string, rows [][]any, suffix str
 	if q.store.dialect == Postgres {
 		return q.insertArrays(ctx, insert, rows, suffix)
 	}
+	// SQLite would copy every page before a statement of several rows changes it,
+	// to undo that statement alone. Whoever inserts gives up the transaction
+	// when a statement fails, so that is not needed.
+	insert = strings.Replace(insert, "INSERT INTO", "INSERT OR FAIL INTO", 1)
 	width := len(rows[0])
 	return chunks(len(rows), max(liteParams/width, 1), func(from, to int) error {
 		args := make([]any, 0, (to-from)*width)
