@@ -58,6 +58,8 @@ const (
 	// dense is the size of a group from which on events count as coming densely.
 	// A lonely event never waits.
 	dense = 4
+
+	complainEvery = 5 * time.Second
 )
 
 // Journal appends events and reads them back. It is safe for concurrent use.
@@ -75,6 +77,10 @@ type Journal struct {
 	closing chan struct{} // closed: no more appends
 	once    sync.Once
 	appends sync.WaitGroup // appends that are between the check of closing and the queue
+
+	// Of the committer's goroutine alone.
+	complained  time.Time
+	uncommitted int // events since then
 
 	wakeMu sync.Mutex
 	wake   chan struct{} // closed and replaced after each commit
@@ -235,8 +241,7 @@ func (j *Journal) commit(group []*request) {
 	}
 	j.metrics.commit(len(group), time.Since(start), err)
 	if err != nil {
-		j.log.Error().Err(err).Int("events", len(group)).
-			Msg("events could not be committed; their senders were asked to send them again")
+		j.complain(len(group), err)
 		for _, r := range group {
 			r.reply <- reply{err: err}
 		}
@@ -245,6 +250,16 @@ func (j *Journal) commit(group []*request) {
 	j.wakeUp()
 	for i, r := range group {
 		r.reply <- reply{receipt: receipts[i]}
+	}
+}
+
+// complain logs a failed commit, but not each of those that an outage makes.
+func (j *Journal) complain(events int, err error) {
+	j.uncommitted += events
+	if now := time.Now(); now.Sub(j.complained) >= complainEvery {
+		j.log.Error().Err(err).Int("events", j.uncommitted).
+			Msg("events could not be committed; their senders were asked to send them again")
+		j.complained, j.uncommitted = now, 0
 	}
 }
 
@@ -263,6 +278,7 @@ func (j *Journal) commitEach(group []*request) {
 		}
 		j.metrics.commit(1, time.Since(start), err)
 		if err != nil {
+			j.complain(1, err)
 			r.reply <- reply{err: err}
 			continue
 		}
