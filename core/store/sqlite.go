@@ -36,8 +36,16 @@ func (s *Store) openSQLite(ctx context.Context, path string, opts Options) error
 	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 		return fmt.Errorf("make folder: %w", err)
 	}
+	// SQLite would let everybody read a new file; it holds personal data. The
+	// files beside it take over its mode.
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("open file: %w", err)
+	}
+	if err := file.Close(); err != nil {
+		return fmt.Errorf("open file: %w", err)
+	}
 	s.dialect = SQLite
-	var err error
 	// synchronous=FULL makes a commit durable before it returns, also in a power
 	// cut; WAL alone would keep only the file consistent.
 	if s.writer, err = connect(path, 1, "immediate", "synchronous(FULL)", fmt.Sprintf("wal_autocheckpoint(%d)", walPages)); err != nil {
