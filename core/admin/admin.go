@@ -1,0 +1,196 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/rs/zerolog"
+)
+
+const (
+	// readyTimeout bounds one look at everything that readiness depends on.
+	readyTimeout = 5 * time.Second
+	// scrapes at a time, and how long one may take. Metrics cost more to write
+	// than to ask for.
+	scrapes       = 4
+	scrapeTimeout = 10 * time.Second
+)
+
+// Check is one thing that the hub needs in order to accept events.
+type Check struct {
+	Name string `json:"name"`
+	OK   bool   `json:"ok"`
+	// Detail is for operators: what is wrong, or how things stand. It must hold
+	// no secret.
+	Detail string `json:"detail,omitempty"`
+}
+
+// Deps are what the handler works with.
+type Deps struct {
+	// Token is what operators show as `Authorization: Bearer`. Empty: none is
+	// needed, and only requests to a loopback host are served.
+	Token string
+	// Ready looks at everything that readiness depends on. It should return
+	// before ctx ends, after 5 s; nil: the hub is ready whenever it answers.
+	Ready func(ctx context.Context) []Check
+	// Gatherer has the metrics; nil: prometheus.DefaultGatherer.
+	Gatherer prometheus.Gatherer
+	Log      zerolog.Logger
+}
+
+// handler is the admin listener's http.Handler.
+type handler struct {
+	deps    Deps
+	guard   guard
+	metrics http.Handler
+}
+
+// New returns the handler of the admin listener. Its answers:
+//
+//	GET /         what there is, as text
+//	GET /healthz  200 "ok" while the process answers; open
+//	GET /readyz   200 or 503. One word without the token; the list of checks as
+//	              JSON with it, or when no token is configured
+//	GET /metrics  Prometheus metrics; needs the token if one is configured
+//
+// A wrong token gets 401, another path 404, another method than GET and HEAD
+// 405, and without a token configured a Host that is not this machine 403.
+func New(deps Deps) http.Handler {
+	if deps.Gatherer == nil {
+		deps.Gatherer = prometheus.DefaultGatherer
+	}
+	return &handler{
+		deps:  deps,
+		guard: newGuard(deps.Token, deps.Log),
+		metrics: promhttp.HandlerFor(deps.Gatherer, promhttp.HandlerOpts{
+			ErrorLog: metricsLog{deps.Log},
+			// One broken collector must not hide the others, and its error is for
+			// the log.
+			ErrorHandling:       promhttp.ContinueOnError,
+			MaxRequestsInFlight: scrapes,
+			Timeout:             scrapeTimeout,
+		}),
+	}
+}
+
+// ServeHTTP answers one request.
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Cache-Control", "no-store")
+	if !h.guard.host(r) {
+		fail(w, http.StatusForbidden, "without admin.token only requests to localhost, 127.0.0.1 or [::1] are served; set a token to use another name")
+		return
+	}
+	answer := h.route(r.URL.Path)
+	if answer == nil {
+		fail(w, http.StatusNotFound, "there is nothing here; GET / tells what there is")
+		return
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		fail(w, http.StatusMethodNotAllowed, "only GET and HEAD are answered here")
+		return
+	}
+	answer(w, r)
+}
+
+func (h *handler) route(path string) http.HandlerFunc {
+	switch path {
+	case "/":
+		return h.index
+	case "/healthz":
+		return h.health
+	case "/readyz":
+		return h.ready
+	case "/metrics":
+		return h.scrape
+	}
+	return nil
+}
+
+func (h *handler) index(w http.ResponseWriter, _ *http.Request) {
+	access := "open"
+	if h.guard.token {
+		access = "needs the token (Authorization: Bearer …)"
+	}
+	text(w, http.StatusOK, "This is the admin listener of avhub.\n\n"+
+		"  /healthz  whether the process answers\n"+
+		"  /readyz   whether events can be accepted; with the token, why not\n"+
+		"  /metrics  metrics for Prometheus; "+access+"\n")
+}
+
+func (h *handler) health(w http.ResponseWriter, _ *http.Request) {
+	text(w, http.StatusOK, "ok\n")
+}
+
+func (h *handler) ready(w http.ResponseWriter, r *http.Request) {
+	// A wrong token is refused rather than treated as none: whoever sends one
+	// wants to see the checks, and must learn that it is wrong.
+	entitled := !h.guard.token
+	if h.guard.token && r.Header.Get("Authorization") != "" {
+		if !h.guard.authorized(w, r) {
+			return
+		}
+		entitled = true
+	}
+	checks := []Check{}
+	if h.deps.Ready != nil {
+		ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
+		defer cancel()
+		checks = append(checks, h.deps.Ready(ctx)...)
+	}
+	status, word := http.StatusOK, "ready\n"
+	for _, c := range checks {
+		if !c.OK {
+			status, word = http.StatusServiceUnavailable, "not ready\n"
+		}
+	}
+	if !entitled {
+		text(w, status, word)
+		return
+	}
+	answer(w, status, checks)
+}
+
+func (h *handler) scrape(w http.ResponseWriter, r *http.Request) {
+	if h.guard.token && !h.guard.authorized(w, r) {
+		return
+	}
+	h.metrics.ServeHTTP(w, r)
+}
+
+func text(w http.ResponseWriter, status int, body string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(body)) // the client is gone: nobody to tell
+}
+
+func fail(w http.ResponseWriter, status int, message string) {
+	answer(w, status, struct {
+		Error string `json:"error"`
+	}{message})
+}
+
+func answer(w http.ResponseWriter, status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil { // strings and bools only: cannot happen
+		status, body = http.StatusInternalServerError, []byte(`{"error":"an internal error"}`)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(body, '\n')) // the client is gone: nobody to tell
+}
+
+// metricsLog takes what the metrics library has to complain about.
+type metricsLog struct{ log zerolog.Logger }
+
+// Println logs one complaint.
+func (l metricsLog) Println(v ...any) {
+	l.log.Warn().Str("detail", strings.TrimSpace(fmt.Sprintln(v...))).Msg("metrics could not be collected completely")
+}

@@ -1,0 +1,238 @@
+// Package hub puts the rooms together: sources, journal, mirror, plugins and
+// their deliveries, and the two listeners. It can be mounted in a team's own
+// server: see New, Handler and Run.
+package hub
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/avhub/avhub/config"
+	"github.com/avhub/avhub/core/admin"
+	"github.com/avhub/avhub/core/event"
+	"github.com/avhub/avhub/core/fanout"
+	"github.com/avhub/avhub/core/journal"
+	"github.com/avhub/avhub/core/mirror"
+	"github.com/avhub/avhub/core/plugin"
+	"github.com/avhub/avhub/core/source"
+	"github.com/avhub/avhub/core/store"
+	"github.com/avhub/avhub/ent"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/rs/zerolog"
+)
+
+// Options of New. The zero value is usable.
+type Options struct {
+	Log zerolog.Logger
+	// OnAppend, if set, is told of every event that the journal answered for,
+	// OnDelivery of every committed verdict. They must not block.
+	OnAppend   func(*event.Event, journal.Receipt)
+	OnDelivery func(fanout.Delivery)
+}
+
+// Hub is the whole of avhub on one configuration.
+type Hub struct {
+	cfg     *config.Config
+	opts    Options
+	log     zerolog.Logger
+	store   *store.Store
+	mirror  *mirror.Mirror
+	journal *journal.Journal
+	metrics *prometheus.Registry
+	sources []*source.Source
+	plugins []*delivered
+	public  http.Handler
+	admin   http.Handler
+	listeners
+
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// delivered is a plugin with the consumer that serves it.
+type delivered struct {
+	name       string
+	supervisor *plugin.Supervisor
+	consumer   *fanout.Consumer
+}
+
+// New opens the storage, brings its schema up to date unless storage.migrate is
+// manual, and prepares everything else. Nothing runs and no address is bound
+// before Run or Serve. Close the hub when it is not needed any more.
+func New(ctx context.Context, cfg *config.Config, opts Options) (_ *Hub, err error) {
+	h := &Hub{cfg: cfg, opts: opts, log: opts.Log, metrics: prometheus.NewRegistry()}
+	h.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	h.store, err = store.Open(ctx, cfg.Storage.URL, store.Options{Log: opts.Log})
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, h.store.Close())
+		}
+	}()
+	if err := h.migrate(ctx); err != nil {
+		return nil, err
+	}
+	h.mirror = mirror.New(h.store, mirror.Options{Log: opts.Log})
+	h.journal = journal.New(h.store, h.mirror, journal.Options{Log: opts.Log, Registerer: h.metrics})
+	if err := h.addSources(); err != nil {
+		return nil, err
+	}
+	if err := h.addPlugins(); err != nil {
+		return nil, err
+	}
+	h.admin = admin.New(admin.Deps{Token: cfg.Admin.Token, Ready: h.ready, Gatherer: h.metrics, Log: opts.Log})
+	return h, nil
+}
+
+func (h *Hub) migrate(ctx context.Context) error {
+	if h.cfg.Storage.Migrate == "manual" {
+		return h.store.CheckSchema(ctx)
+	}
+	ran, err := h.store.Migrate(ctx)
+	for _, name := range ran {
+		h.log.Info().Str("migration", name).Msg("database schema changed")
+	}
+	return err
+}
+
+func (h *Hub) addSources() error {
+	metrics, err := source.NewMetrics(h.metrics)
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	for _, c := range h.cfg.Sources {
+		s, err := source.New(source.Config{
+			Name: c.Name, Host: c.Host, JWKSURL: c.JWKSURL,
+			MaxAge: c.MaxAge, MaxAhead: c.MaxAhead, MaxBody: int64(h.cfg.Server.MaxBody),
+		}, source.Deps{Journal: observed{h.journal, h.opts.OnAppend}, Log: h.log, Metrics: metrics})
+		if err != nil {
+			return err
+		}
+		h.sources = append(h.sources, s)
+		mux.Handle(c.Path, s)
+	}
+	h.public = mux
+	return nil
+}
+
+// observed tells an observer what the journal answered.
+type observed struct {
+	*journal.Journal
+	observe func(*event.Event, journal.Receipt)
+}
+
+func (o observed) Append(ctx context.Context, ev *event.Event) (journal.Receipt, error) {
+	receipt, err := o.Journal.Append(ctx, ev)
+	if err == nil && o.observe != nil {
+		o.observe(ev, receipt)
+	}
+	return receipt, err
+}
+
+func (h *Hub) addPlugins() error {
+	metrics := fanout.NewMetrics(h.metrics)
+	owner := ownerName()
+	for _, c := range h.cfg.Plugins {
+		own, err := c.ConfigJSON()
+		if err != nil {
+			return err
+		}
+		supervisor := plugin.New(plugin.Spec{Name: c.Name, Command: c.Command, Env: c.Env, Config: own},
+			plugin.Options{Log: h.log})
+		hash, err := configHash(c, own)
+		if err != nil {
+			return err
+		}
+		consumer := fanout.New(
+			fanout.Config{Name: c.Name, Events: c.Events, RetryFor: c.RetryFor, ConfigHash: hash},
+			fanout.Deps{
+				Store: h.store, Journal: h.journal, Mirror: h.mirror, Plugin: supervisor, Hub: owner,
+				Log: h.log, Metrics: metrics, Observe: h.opts.OnDelivery,
+			})
+		h.plugins = append(h.plugins, &delivered{c.Name, supervisor, consumer})
+	}
+	return nil
+}
+
+// ownerName tells operators which process delivers.
+func ownerName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%s/%d", host, os.Getpid())
+}
+
+// configHash is a fingerprint of everything that decides how a plugin behaves.
+// It is stored, and says nothing about the secrets in it that could be guessed
+// from it without knowing all of the rest.
+func configHash(c config.Plugin, own json.RawMessage) (string, error) {
+	text, err := json.Marshal([]any{c.Command, c.Env, own})
+	if err != nil {
+		return "", fmt.Errorf("fingerprint the configuration of plugin %s: %w", c.Name, err)
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:16]), nil
+}
+
+// Handler answers the sources' webhooks on the paths that the configuration
+// names. Mount it at "/" or at those paths.
+func (h *Hub) Handler() http.Handler { return h.public }
+
+// AdminHandler answers health checks and metrics, behind the admin token if one
+// is set.
+func (h *Hub) AdminHandler() http.Handler { return h.admin }
+
+// Mirror is the client for queries of the mirror.
+func (h *Hub) Mirror() *ent.Client { return h.store.Read() }
+
+// Store is the hub's database.
+func (h *Hub) Store() *store.Store { return h.store }
+
+// Journal is the hub's log of events.
+func (h *Hub) Journal() *journal.Journal { return h.journal }
+
+// Close closes the storage. Call it after Run or Serve has returned.
+func (h *Hub) Close() error {
+	h.closeOnce.Do(func() {
+		h.listeners.close()
+		h.closeErr = h.store.Close()
+	})
+	return h.closeErr
+}
+
+// readyTimeout bounds a readiness check: whoever asks will ask again.
+const readyTimeout = 2 * time.Second
+
+// ready tells what the hub needs to take events. A plugin in trouble is no
+// reason to take none: its events wait in the journal.
+func (h *Hub) ready(ctx context.Context) []admin.Check {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	storage := admin.Check{Name: "storage", OK: true}
+	if err := h.store.Ping(ctx); err != nil {
+		storage.OK, storage.Detail = false, err.Error()
+	}
+	checks := []admin.Check{storage}
+	for i, s := range h.sources {
+		keys := s.KeySet()
+		check := admin.Check{Name: "keys of " + h.cfg.Sources[i].Name, OK: keys.Keys > 0}
+		if !check.OK {
+			check.Detail = "no key set was fetched yet; events get 503 until there is one"
+		}
+		checks = append(checks, check)
+	}
+	return checks
+}
