@@ -1,0 +1,131 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestCheckTellsAllThatIsWrongAtOnce(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "file"), "no folder")
+	writeFile(t, filepath.Join(dir, "avhub.yaml"), `
+storage: { url: "sqlite://file/avhub.db" }
+sources:
+  - { name: gone, host: "http://127.0.0.1:1", path: /a }
+plugins:
+  - { name: missing, command: ["./nowhere"] }
+  - { name: wrong, command: [`+program(t, "avhub-notify")+`], events: ["tenent.*"], config: { timout: 5s } }
+  - { name: mute, command: ["true"] }
+`)
+	got := run(t, dir, "check", "--online", "--json")
+	var told struct {
+		OK       bool
+		Checks   []examined
+		Problems []finding
+	}
+	if err := json.Unmarshal([]byte(got.out), &told); err != nil {
+		t.Fatalf("%v: %s%s", err, got.out, got.err)
+	}
+	if got.code != 1 || told.OK {
+		t.Errorf("exit code %d, ok %v", got.code, told.OK)
+	}
+	for path, want := range map[string]struct{ severity, summary string }{
+		"storage.url":              {"error", "not a directory"},
+		"sources[0]":               {"error", "key set cannot be fetched"},
+		"plugins[0].command[0]":    {"error", "does not exist"},
+		"plugins[1].events[0]":     {"warning", "matches no type"},
+		"plugins[1].config.timout": {"error", "unknown key"},
+		"plugins[1].config.url":    {"error", "missing"},
+		"plugins[2]":               {"error", ""},
+	} {
+		found := false
+		for _, p := range told.Problems {
+			found = found || p.Path == path && p.Severity == want.severity && strings.Contains(p.Summary, want.summary) &&
+				p.Source == "avhub.yaml" && p.Line > 0
+		}
+		if !found {
+			t.Errorf("no %s about %s with %q:\n%s", want.severity, path, want.summary, got.out)
+		}
+	}
+	if n := len(told.Problems); n != 7 {
+		t.Errorf("%d problems, want 7", n)
+	}
+	text := run(t, dir, "check")
+	if text.code != 1 || !strings.Contains(text.out, "failed") || !strings.Contains(text.err, ": plugins[1].config.timout: unknown key") ||
+		!strings.Contains(text.err, "warning: ") || strings.Contains(text.out+text.err, "key set") {
+		t.Errorf("exit code %d\n%s%s", text.code, text.out, text.err)
+	}
+}
+
+func TestCheckChangesNoDatabase(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	done(t, dir, "check")
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
+		t.Errorf("check left %v, %v", entries, err)
+	}
+	// A database that was never migrated, as somebody may have made beforehand.
+	writeFile(t, filepath.Join(dir, "empty.db"), "")
+	set := []string{"--set", "storage.url=sqlite://empty.db"}
+	if got := done(t, dir, append([]string{"check"}, set...)...); !strings.Contains(got.out, "run at the next start") {
+		t.Errorf("got %s", got.out)
+	}
+	if got := run(t, dir, append([]string{"check", "--set", "storage.migrate=manual"}, set...)...); got.code != 1 || !strings.Contains(got.err, "avhub migrate") {
+		t.Errorf("exit code %d: %s", got.code, got.err)
+	}
+	if got := run(t, dir, append([]string{"event", "list"}, set...)...); got.code != 1 || !strings.Contains(got.err, "avhub migrate") {
+		t.Errorf("exit code %d: %s", got.code, got.err)
+	}
+	done(t, dir, append([]string{"migrate"}, set...)...)
+	if got := done(t, dir, append([]string{"migrate"}, set...)...); !strings.Contains(got.err, "up to date") {
+		t.Errorf("got %s", got.err)
+	}
+	if list := read[[]map[string]any](t, dir, append([]string{"migrate", "--status"}, set...)...); len(list) == 0 || list[0]["applied"] != true {
+		t.Errorf("got %v", list)
+	}
+	if list := read[[]eventJSON](t, dir, append([]string{"event", "list"}, set...)...); len(list) != 0 {
+		t.Errorf("got %v", list)
+	}
+}
+
+// Every verb that has the configuration in its hands, with secrets in every place
+// that takes one, and with mistakes beside them.
+func TestLaw11_NoVerbTellsASecret(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	const canary = "canary-s3cret"
+	writeFile(t, filepath.Join(dir, "secret"), canary+"-file\n")
+	writeFile(t, filepath.Join(dir, "avhub.yaml"), `
+admin: { listen: "127.0.0.1:0", token: "`+canary+`-token" }
+storage: { url: "postgres://avhub:`+canary+`-db@127.0.0.1:1/avhub?connect_timeout=1" }
+sources:
+  - { name: authvital, host: "http://127.0.0.1:1", path: /a }
+plugins:
+  - name: notify
+    command: [`+program(t, "avhub-notify")+`]
+    env: { API_TOKEN: "`+canary+`-env" }
+    config:
+      url: "http://user:`+canary+`-url@127.0.0.1:1/"
+      headers: { Authorization: "${file:secret}" }
+      timeout: "${file:secret}" # which is no time
+`)
+	for _, verb := range []string{
+		"check --online --log-level debug", "check --json", "config show", "serve --log-level debug", "migrate", "migrate --status",
+		"event list", "plugin list", "delivery list", "org show x",
+	} {
+		t.Run(verb, func(t *testing.T) {
+			t.Parallel()
+			got := run(t, dir, strings.Fields(verb)...)
+			if all := got.out + got.err; strings.Contains(all, canary) {
+				t.Errorf("a secret shows:\n%s", all)
+			}
+			if verb != "config show" && got.code != 1 {
+				t.Errorf("exit code %d:\n%s%s", got.code, got.out, got.err)
+			}
+		})
+	}
+}

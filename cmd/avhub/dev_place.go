@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/avhub/avhub/config"
+	"github.com/avhub/avhub/core/listen"
+	"github.com/rs/zerolog"
+)
+
+// devWebhook is the path of the simulated provider's webhooks.
+const devWebhook = "/webhooks/authvital"
+
+// devPlugin is the name of dev's plugin.
+const devPlugin = "notify"
+
+// devPlace is who is where.
+type devPlace struct {
+	dir           string
+	server, admin string // addresses of the hub's listeners
+	provider, app string // URLs
+	notify        string // path of the connector
+	logLevel      string
+}
+
+// config is the hub's configuration for it.
+func (p devPlace) config() (*config.Config, error) {
+	dir, err := filepath.Abs(p.dir) // so that the file can be used from anywhere
+	if err != nil {
+		return nil, fmt.Errorf("finding the folder of dev: %w", err)
+	}
+	cfg := config.Default()
+	cfg.Server.Listen, cfg.Admin.Listen = p.server, p.admin
+	cfg.Storage.URL = "sqlite://" + filepath.Join(dir, devDatabase)
+	cfg.Log.Level = p.logLevel
+	cfg.Sources = []config.Source{{
+		Name: "authvital", Host: p.provider, Path: devWebhook, MaxAge: 5 * time.Minute, MaxAhead: time.Minute,
+	}}
+	cfg.Plugins = []config.Plugin{{
+		Name: devPlugin, Command: []string{p.notify}, Events: []string{"*"},
+		Config: map[string]any{"url": p.app + "/events"}, RetryFor: time.Hour,
+	}}
+	return &cfg, cfg.Validate()
+}
+
+// header tells who is where and what to try.
+func (p devPlace) header(c *cli) {
+	me := os.Args[0]
+	where := ""
+	if p.dir != devDir {
+		where = " --dir " + quoted(p.dir)
+	}
+	row := func(what, address, remark string) {
+		c.say("  %-10s %-44s %s", what, address, remark)
+	}
+	c.say("avhub dev: everything on this machine. Ctrl-C ends it.")
+	c.say("")
+	row("AuthVital", p.provider, "simulated; signs every event")
+	row("hub", "http://"+p.server+devWebhook, "where it sends them")
+	row("operators", "http://"+p.admin, "/readyz, /metrics")
+	row("connector", p.notify, "gets every event, posts it to")
+	row("your app", p.app+"/events", "a stand-in that says 200")
+	row("files", p.dir, devDatabase+", "+devLog)
+	c.say("")
+	c.say("In another terminal, try")
+	c.say("  %s event send --type tenant.updated --set plan=enterprise%s", me, where)
+	c.say("  %s event send --type tenant.updated --forge%s", me, where)
+	c.say("  %s org list -c %s", me, filepath.Join(p.dir, devConfig))
+	c.say("")
+}
+
+// findNotify finds the bundled connector: beside this program, or where make
+// puts it.
+func findNotify() (string, error) {
+	const name = "avhub-notify"
+	var tried []string
+	if me, err := os.Executable(); err == nil {
+		tried = append(tried, filepath.Join(filepath.Dir(me), name))
+	}
+	if bin, err := filepath.Abs(filepath.Join("bin", name)); err == nil {
+		tried = append(tried, bin)
+	}
+	for _, path := range tried {
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("dev needs the connector %s, and it is not there; run `make build`. Looked for %s", name, strings.Join(tried, " and "))
+}
+
+// serveLoopback serves on a free port of this machine until ctx ends.
+func serveLoopback(ctx context.Context, done *sync.WaitGroup, handler http.Handler, log zerolog.Logger) (address string, err error) {
+	s, err := listen.Open(ctx, listen.Options{Addr: "127.0.0.1:0", MaxConnections: 64, Handler: handler, Log: log})
+	if err != nil {
+		return "", err
+	}
+	done.Go(func() {
+		if err := s.Serve(ctx); err != nil {
+			log.Error().Err(err).Msg("a listener of dev ended")
+		}
+	})
+	return s.Addr().String(), nil
+}
+
+// receiver stands for the user's application: it takes everything.
+func receiver() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// The body has to be read for the connection to be used again.
+		_, err := io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, 4<<20))
+		var tooLarge *http.MaxBytesError
+		switch {
+		case errors.As(err, &tooLarge):
+			w.WriteHeader(http.StatusRequestEntityTooLarge)
+		case err != nil:
+			w.WriteHeader(http.StatusBadRequest)
+		default:
+			w.WriteHeader(http.StatusOK)
+		}
+	})
+}
