@@ -253,7 +253,9 @@ func (c *Consumer) take(ctx context.Context, b *batch) error {
 // decides. It gives up when ctx ends or another hub has taken over.
 func (c *Consumer) persist(ctx context.Context, what string, fn func(context.Context) error) error {
 	for attempt := 1; ; attempt++ {
-		err := fn(context.WithoutCancel(ctx))
+		work, cancel := c.deps.Store.Bound(context.WithoutCancel(ctx), store.Patience)
+		err := fn(work)
+		cancel()
 		switch {
 		case err == nil:
 			return nil

@@ -44,6 +44,10 @@ type Options struct {
 	QueueBytes  int64
 	// Registerer gets the journal's metrics; nil: none.
 	Registerer prometheus.Registerer
+	// CommitTimeout ends a commit to a database over a network that no longer
+	// answers; its connection is given up, and senders are asked to come back.
+	// 15 s by default. SQLite bounds its waits itself.
+	CommitTimeout time.Duration
 	// Now is the clock for bookkeeping; nil: the system's.
 	Now func() time.Time
 }
@@ -72,7 +76,8 @@ type Journal struct {
 
 	queue    chan *request
 	maxBytes int64
-	bytes    atomic.Int64 // of bodies in the queue
+	timeout  time.Duration // of a commit
+	bytes    atomic.Int64  // of bodies in the queue
 
 	closing chan struct{} // closed: no more appends
 	once    sync.Once
@@ -106,6 +111,9 @@ func New(st *store.Store, projector Projector, opts Options) *Journal {
 	if opts.QueueBytes == 0 {
 		opts.QueueBytes = 64 << 20
 	}
+	if opts.CommitTimeout == 0 {
+		opts.CommitTimeout = store.Patience
+	}
 	if opts.Now == nil {
 		opts.Now = store.Now
 	}
@@ -116,6 +124,7 @@ func New(st *store.Store, projector Projector, opts Options) *Journal {
 		now:       opts.Now,
 		queue:     make(chan *request, opts.QueueEvents),
 		maxBytes:  opts.QueueBytes,
+		timeout:   opts.CommitTimeout,
 		closing:   make(chan struct{}),
 		wake:      make(chan struct{}),
 	}
@@ -308,9 +317,10 @@ func (j *Journal) transact(group []*request, project func(context.Context, []*ev
 			err = fmt.Errorf("commit events: panic: %v\n%s", p, debug.Stack())
 		}
 	}()
-	// Without a cancelable context: a commit is not given up halfway, and the
-	// SQLite driver starts a goroutine per statement to watch one.
-	err = j.store.InTx(context.Background(), func(ctx context.Context) error {
+	// Nobody's cancellation gives up a commit halfway.
+	bounded, cancel := j.store.Bound(context.Background(), j.timeout)
+	defer cancel()
+	err = j.store.InTx(bounded, func(ctx context.Context) error {
 		receipts, err = j.appendGroup(ctx, group, project)
 		return err
 	})

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 
 	entdialect "entgo.io/ent/dialect"
 	entsql "entgo.io/ent/dialect/sql"
@@ -69,4 +70,18 @@ func (t *transaction) entClient() *ent.Client {
 		t.client = ent.NewClient(ent.Driver(entsql.NewDriver(name, entsql.Conn{ExecQuerier: t.tx})))
 	}
 	return t.client
+}
+
+// Patience is how long a database over a network may take for a unit of work.
+const Patience = 15 * time.Second
+
+// Bound gives work on a database over a network an end, so that a connection on
+// which nothing arrives any more does not hold it up for the many minutes that
+// TCP takes to notice. On SQLite it changes nothing: its waits are bounded, and
+// its driver would start a goroutine for each statement to watch the context.
+func (s *Store) Bound(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	if s.dialect == SQLite {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, limit)
 }
