@@ -243,6 +243,9 @@ func (c *Consumer) take(ctx context.Context, b *batch) error {
 	} else {
 		c.batches--
 	}
+	if b.letter != nil {
+		c.polled = time.Time{} // there may be more of them to deliver
+	}
 	ch := c.judge(b)
 	// What the plugin said must be kept, whatever the database does: the calls
 	// are done, and asking again would not be the same.

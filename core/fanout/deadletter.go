@@ -94,8 +94,7 @@ func (c *Consumer) judgeLetter(d *DeadLetter, kind pluginpb.Verdict_Kind, reason
 		}
 		return "applied"
 	case pluginpb.Verdict_KIND_AGAIN:
-		c.polled = time.Time{} // it is still to be retried: at once
-		return "again"
+		return "again" // it is still to be retried, and is found at once
 	case pluginpb.Verdict_KIND_HELD:
 		return "held"
 	case pluginpb.Verdict_KIND_HALT:

@@ -112,6 +112,9 @@ const (
 	// batchesInFlight calls run at once on the main stream, lanesInFlight beside it.
 	batchesInFlight = 4
 	lanesInFlight   = 8
+	// lanesAtWork are taken up at once, in a call, or between two of them, or
+	// waiting to go back to the main stream.
+	lanesAtWork = 2 * lanesInFlight
 	// The window is what is read ahead of the cursor.
 	windowEvents = 2048
 	windowBytes  = 16 << 20

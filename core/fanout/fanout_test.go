@@ -409,3 +409,46 @@ func stateOf(t *testing.T, b *bundle, key string) string {
 	}
 	return string(row.State)
 }
+
+// After an outage of the plugin's world there are many lanes and dead letters.
+// They are worked off as fast as the plugin answers, not a few at each poll.
+func TestManyLanesAndDeadLettersAreWorkedOffWithoutPauses(t *testing.T) {
+	onBoth(t, func(t *testing.T, b *bundle) {
+		const keys = 600 // at a few for each poll, more than this test's patience
+		var down atomic.Bool
+		down.Store(true)
+		b.plugin.deliver = func(ev *pluginpb.Event, _ []byte) (*pluginpb.Verdict, []byte) {
+			switch {
+			case !down.Load():
+				return applied(), nil
+			case strings.HasPrefix(ev.GetId(), "rejected"):
+				return verdict(pluginpb.Verdict_KIND_REJECT, "no"), nil
+			}
+			return verdict(pluginpb.Verdict_KIND_RETRY, "down"), nil
+		}
+		b.start(func(_ *fanout.Config, d *fanout.Deps) { d.Backoff = func(int) time.Duration { return time.Hour } })
+		var wg sync.WaitGroup
+		for sender := range 20 {
+			wg.Go(func() {
+				for i := sender; i < keys; i += 20 {
+					b.append(fmt.Sprintf("t%d", i), fmt.Sprintf("e%d", i), "{}")
+					b.append(fmt.Sprintf("r%d", i), fmt.Sprintf("rejected%d", i), "{}")
+				}
+			})
+		}
+		wg.Wait()
+		ctx := context.Background()
+		b.until("all are in trouble", func() bool {
+			n, err := fanout.Count(ctx, b.store, fanout.Filter{})
+			return err == nil && n == fanout.Affected{Lanes: keys, DeadLetters: keys}
+		})
+		down.Store(false)
+		if n, err := fanout.Retry(ctx, b.store, fanout.Filter{}); err != nil || n.Lanes != keys || n.DeadLetters != keys {
+			t.Fatal(n, err)
+		}
+		b.until("all is well again", func() bool {
+			n, err := fanout.Count(ctx, b.store, fanout.Filter{})
+			return err == nil && n == fanout.Affected{}
+		})
+	})
+}

@@ -141,18 +141,23 @@ func (c *Consumer) workLanes(ctx context.Context, now time.Time) error {
 }
 
 func (c *Consumer) takeUp(ctx context.Context, now time.Time) error {
-	c.due = time.Time{}
-	room := 2*lanesInFlight - len(c.active)
+	room := lanesAtWork - len(c.active)
 	if room <= 0 {
-		return nil // what is due is found at the next poll
+		c.due = now // looked at again when a call comes back
+		return nil
 	}
+	limit := room + len(c.active) // those at work may be among them
 	due, err := c.readLanes(ctx, `plugin = ? AND (next_at <= ? OR discard > 0) ORDER BY next_at LIMIT ?`,
-		c.cfg.Name, now.UnixMicro(), room+len(c.active))
+		c.cfg.Name, now.UnixMicro(), limit)
 	if err != nil {
 		return err
 	}
+	c.due = time.Time{}
+	if len(due) == limit {
+		c.due = now // there may be more
+	}
 	for _, lane := range due {
-		if c.active[lane.Key] == nil && len(c.active) < 2*lanesInFlight {
+		if c.active[lane.Key] == nil && len(c.active) < lanesAtWork {
 			c.active[lane.Key] = &laneRun{lane: lane}
 		}
 	}

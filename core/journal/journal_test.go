@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/avhub/avhub/core/store"
 	"github.com/avhub/avhub/internal/storetest"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/rs/zerolog"
 )
 
 // projector is the mirror's place; apply may be nil.
@@ -163,7 +165,8 @@ func TestSourcesHaveIDsOfTheirOwn(t *testing.T) {
 func TestTheSameIDWithAnotherBodyIsAConflict(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, url string) {
-		b := setup(t, url, projector{}, journal.Options{})
+		var log bytes.Buffer
+		b := setup(t, url, projector{}, journal.Options{Log: zerolog.New(&log)})
 		first := body("e", "t", `{"plan":"pro"}`)
 		if _, err := b.append(decoded(t, "s", first)); err != nil {
 			t.Fatal(err)
@@ -175,6 +178,10 @@ func TestTheSameIDWithAnotherBodyIsAConflict(t *testing.T) {
 		found, err := b.journal.Find(context.Background(), "e")
 		if err != nil || len(found) != 1 || found[0].Conflicts != 1 || !bytes.Equal(found[0].Evidence.Body, first) {
 			t.Errorf("%+v %v", found, err)
+		}
+		b.stop()
+		if !strings.Contains(log.String(), "another body") || strings.Contains(log.String(), "plan") {
+			t.Errorf("logged: %s", log.String())
 		}
 	})
 }

@@ -69,9 +69,6 @@ func TestDuplicateAndConflictAreAnsweredWith200(t *testing.T) {
 	if a := send(t, webhook(t, b.url, signingKey(), "k1", other)); a.code != 200 || a.Status != "conflict" || a.Position != 1 {
 		t.Errorf("another body under the same id: %+v", a)
 	}
-	if !strings.Contains(b.log.String(), "another body") {
-		t.Error("a conflict was not logged")
-	}
 }
 
 // TestEveryRefusal is the table of answers. Each row takes a good delivery and

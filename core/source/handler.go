@@ -99,10 +99,6 @@ func (s *Source) receive(w http.ResponseWriter, r *http.Request) (id string, rec
 		}
 		return "", receipt, later(ReasonJournal, retrySoon, "the event could not be made durable at the moment")
 	}
-	if receipt.Outcome == journal.Conflict {
-		s.log.Warn().Str("id", ev.ID).Str("type", ev.Type).Int64("position", receipt.Position).
-			Msg("an event came again under its id with another body; the first one stands. Ask the provider's operator how this can be")
-	}
 	return ev.ID, receipt, nil
 }
 
