@@ -25,6 +25,11 @@ type Options struct {
 	// EventTypes are the types that exist. A pattern in plugins[].events that
 	// matches none of them is a warning; without the list nothing is compared.
 	EventTypes []string
+	// Only names the sections that are needed, such as "storage". Mistakes inside
+	// of others are passed over then, and what they would set is not to be used:
+	// an operator who looks at the database need not have every connector's
+	// secrets at hand. Empty: everything must be right.
+	Only []string
 }
 
 // Load reads and checks a configuration. The error is an [*Error] with
@@ -92,6 +97,9 @@ func load(name string, text []byte, o Options) (*Config, error) {
 	}
 	cfg.origin = from
 	cfg.validate(c)
+	if len(o.Only) > 0 {
+		c.passOver(o.Only)
+	}
 	if err := c.error(); err != nil {
 		return nil, err
 	}

@@ -28,3 +28,25 @@ func TestPlaceLeadsToTheNearestKey(t *testing.T) {
 		t.Errorf("a default comes from %q line %d", source, line)
 	}
 }
+
+func TestOnlyTheNamedSectionsMustBeRight(t *testing.T) {
+	t.Parallel()
+	text := "storage: { url: \"sqlite://x.db\" }\nadmin: { token: \"${NOT_SET_HERE}\" }\nplugins:\n  - { name: a, command: [/bin/true], config: { key: \"${NOT_SET_EITHER}\" } }\n"
+	if _, err := Parse("avhub.yaml", []byte(text), Options{}); err == nil {
+		t.Fatal("variables that are not set were passed over")
+	}
+	cfg, err := Parse("avhub.yaml", []byte(text), Options{Only: []string{"storage"}})
+	if err != nil || cfg.Storage.URL != "sqlite://x.db" {
+		t.Errorf("%v %v", cfg, err)
+	}
+	for name, text := range map[string]string{
+		"a mistake inside":       "storage: { url: \"mysql://x\" }\n",
+		"an unset variable":      "storage: { url: \"${NOT_SET_HERE}\" }\n",
+		"a misspelled section":   "storge: { url: \"sqlite://x.db\" }\n",
+		"a file that is no YAML": "storage: {\n",
+	} {
+		if _, err := Parse("avhub.yaml", []byte(text), Options{Only: []string{"storage"}}); err == nil {
+			t.Errorf("%s was passed over", name)
+		}
+	}
+}

@@ -105,6 +105,18 @@ func (c *collector) reported(path schema.Path) bool {
 	return false
 }
 
+// passOver drops what is wrong inside of sections other than those named. A
+// misspelled section stays an error: it may be one of them.
+func (c *collector) passOver(except []string) {
+	c.problems = slices.DeleteFunc(c.problems, func(p Problem) bool {
+		if len(p.Path) < 2 {
+			return false
+		}
+		section, ok := p.Path[0].(string)
+		return ok && !slices.Contains(except, section)
+	})
+}
+
 // error is nil without problems.
 func (c *collector) error() error {
 	if len(c.problems) == 0 {

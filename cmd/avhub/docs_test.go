@@ -76,7 +76,8 @@ escapes. Colours are used on terminals, unless ` + "`NO_COLOR`" + ` is set.
 | 2 | wrong use: an unknown verb, flag or argument |
 
 Verbs that look at data or change it work on the database that the configuration names,
-so they work while hubs run, and need none. [config.md](config.md) explains the
+so they work while hubs run, and need none. Of the configuration only its storage must be
+right then: connectors' secrets need not be at hand. [config.md](config.md) explains the
 configuration, [operations.md](operations.md) running a hub.
 
 `)

@@ -53,11 +53,13 @@ func (c *cli) options(f *configFlags) (config.Options, error) {
 	return o, nil
 }
 
-func (c *cli) load(f *configFlags) (*config.Config, error) {
+// load reads the configuration. With sections, only those must be right.
+func (c *cli) load(f *configFlags, sections ...string) (*config.Config, error) {
 	o, err := c.options(f)
 	if err != nil {
 		return nil, err
 	}
+	o.Only = sections
 	return config.Load(o)
 }
 
@@ -71,7 +73,7 @@ type data struct {
 // withData opens the database that the configuration names, which must exist and
 // have this version's schema, and calls do with it.
 func (c *cli) withData(ctx context.Context, f *configFlags, do func(data) error) (err error) {
-	cfg, err := c.load(f)
+	cfg, err := c.load(f, "storage")
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ func (c *cli) migrateVerb() *cobra.Command {
 	status := cmd.Flags().Bool("status", false, "only list the migrations, and change nothing; exit code 1 if some are missing")
 	asJSON := jsonFlag(cmd, "a JSON array of migrations")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
-		cfg, err := c.load(flags)
+		cfg, err := c.load(flags, "storage", "log")
 		if err != nil {
 			return err
 		}

@@ -163,3 +163,15 @@ sources:
 		t.Errorf("got %+v", told)
 	}
 }
+
+func TestLookingAtDataNeedsNoSecretsOfConnectors(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "avhub.yaml"), "storage: { url: \"sqlite://x.db\" }\nplugins:\n  - { name: billing, command: [\"./gone\"], config: { key: \"${NOT_SET_HERE}\" } }\n")
+	done(t, dir, "migrate")
+	done(t, dir, "org", "list")
+	done(t, dir, "delivery", "list")
+	if got := run(t, dir, "serve"); got.code != 1 || !strings.Contains(got.err, "NOT_SET_HERE") {
+		t.Errorf("serve without the secret: exit code %d\n%s", got.code, got.err)
+	}
+}
