@@ -452,3 +452,47 @@ func TestManyLanesAndDeadLettersAreWorkedOffWithoutPauses(t *testing.T) {
 		})
 	})
 }
+
+// What holds for single events holds for those that stand for others, too: the
+// key is tried alone, has its time, and is given up; then it goes on.
+func TestCoalescedEventsThatKeepFailingAreGivenUp(t *testing.T) {
+	for name, fail := range map[string]func() (*pluginpb.Verdict, error){
+		"by a verdict":        func() (*pluginpb.Verdict, error) { return verdict(pluginpb.Verdict_KIND_RETRY, "no"), nil },
+		"by cutting the call": func() (*pluginpb.Verdict, error) { return nil, errCut },
+	} {
+		t.Run(name, func(t *testing.T) {
+			onBoth(t, func(t *testing.T, b *bundle) {
+				b.plugin.coalesce = true
+				var mended atomic.Bool
+				b.plugin.call = func(_ context.Context, req *pluginpb.DeliverRequest) (*pluginpb.DeliverResponse, error) {
+					resp := &pluginpb.DeliverResponse{}
+					for _, ev := range req.GetEvents() {
+						v := applied()
+						if ev.GetTenantId() == "bad" && !mended.Load() {
+							var err error
+							if v, err = fail(); err != nil {
+								return nil, err
+							}
+						}
+						v.Position = ev.GetPosition()
+						resp.Verdicts = append(resp.Verdicts, v)
+					}
+					return resp, nil
+				}
+				for i := range 10 {
+					b.append("bad", fmt.Sprintf("bad-%d", i), "{}")
+					b.append("good", fmt.Sprintf("good-%d", i), "{}")
+				}
+				b.start(func(c *fanout.Config, _ *fanout.Deps) { c.RetryFor = 100 * time.Millisecond })
+				b.until("the failing key is given up", b.settled)
+				d := b.trouble().DeadLetters
+				if len(d) == 0 || d[0].EventID != "bad-9" || d[0].Attempts < 2 {
+					t.Fatalf("dead letters %+v", d)
+				}
+				mended.Store(true)
+				b.append("bad", "bad-last", "{}")
+				b.until("the key goes on", b.settled)
+			})
+		})
+	}
+}

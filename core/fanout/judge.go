@@ -153,21 +153,19 @@ func (c *Consumer) interrupted(b *batch, ch *changes) {
 	}
 	first := map[string]bool{}
 	for _, it := range b.items {
+		if !c.down { // else it was not even tried
+			it.interrupted++
+			if !first[it.key] && (b.run != nil || it.interrupted >= isolateAfter) {
+				if dead := c.block(b.run, it, reason, nil, now, ch); dead {
+					it.settled = true
+					state := b.states[it.key]
+					state.position = it.ev.Position
+					ch.states[it.key] = state
+				}
+			}
+			first[it.key] = true
+		}
 		it.release()
-		if c.down {
-			continue // it was not even tried
-		}
-		it.interrupted++
-		if first[it.key] || b.run == nil && it.interrupted < isolateAfter {
-			continue
-		}
-		first[it.key] = true
-		if dead := c.block(b.run, it, reason, nil, now, ch); dead {
-			it.settled = true
-			state := b.states[it.key]
-			state.position = it.ev.Position
-			ch.states[it.key] = state
-		}
 	}
 	if b.run != nil {
 		c.moveLane(b, ch)
