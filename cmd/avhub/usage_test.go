@@ -119,7 +119,7 @@ func TestInitWritesAFileThatPassesCheckAndKeepsWhatIsThere(t *testing.T) {
 	}
 }
 
-func TestABrokenConfigurationIsReportedAsAWholeByEveryVerb(t *testing.T) {
+func TestABrokenConfigurationIsReportedAsAWhole(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	const secret = "canary-s3cret"
@@ -131,14 +131,19 @@ sources:
     host: ftp://auth.example.com
     path: /webhooks/authvital
 `)
-	for _, verb := range [][]string{{"check"}, {"serve"}, {"migrate"}, {"config", "show"}, {"event", "list"}, {"org", "show", "x"}} {
-		t.Run(strings.Join(verb, " "), func(t *testing.T) {
+	storage := []string{"avhub.yaml:3:", "storage.url"}
+	all := append([]string{`avhub.yaml:2:11: server.listn`, `"listen"`, "avhub.yaml:6:", "sources[0].host"}, storage...)
+	for verb, wants := range map[string][]string{
+		"check": all, "serve": all, "config show": all,
+		"migrate": storage, "event list": storage, "org show x": storage, // need nothing else
+	} {
+		t.Run(verb, func(t *testing.T) {
 			t.Parallel()
-			got := run(t, dir, verb...)
+			got := run(t, dir, strings.Fields(verb)...)
 			if got.code != 1 {
 				t.Errorf("exit code %d", got.code)
 			}
-			for _, want := range []string{`avhub.yaml:2:11: server.listn`, `"listen"`, "avhub.yaml:3:", "storage.url", "avhub.yaml:6:", "sources[0].host"} {
+			for _, want := range wants {
 				if !strings.Contains(got.err, want) {
 					t.Errorf("the report lacks %q:\n%s", want, got.err)
 				}
