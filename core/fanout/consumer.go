@@ -167,9 +167,7 @@ func (c *Consumer) work(ctx context.Context) error {
 		if more, err = c.fill(ctx); err != nil {
 			return err
 		}
-		if err := c.dispatch(ctx); err != nil {
-			return err
-		}
+		c.dispatch()
 	}
 	if err := c.handBack(ctx); err != nil {
 		return err
@@ -196,23 +194,17 @@ func (c *Consumer) flush(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-func (c *Consumer) dispatch(ctx context.Context) error {
+func (c *Consumer) dispatch() {
 	if c.deps.Now().Before(c.notBefore) {
-		return nil
+		return
 	}
 	for c.batches < batchesInFlight {
 		b := c.pick()
 		if b == nil {
-			return nil
+			return
 		}
-		if err := c.send(ctx, b); err != nil {
-			for _, it := range b.items {
-				it.release()
-			}
-			return err
-		}
+		c.send(b)
 	}
-	return nil
 }
 
 func (c *Consumer) nextTick() time.Duration {
@@ -234,9 +226,12 @@ func (c *Consumer) nextTick() time.Duration {
 
 // take settles what a call brought back.
 func (c *Consumer) take(ctx context.Context, b *batch) error {
-	for _, it := range b.items {
+	for _, it := range b.all {
 		it.flying = false
 		delete(c.flying, it.key)
+	}
+	for _, it := range b.all[len(b.settled)+len(b.items):] {
+		it.release() // it did not fit
 	}
 	if b.run != nil || b.letter != nil {
 		c.runs--

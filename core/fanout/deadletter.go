@@ -127,9 +127,7 @@ func (c *Consumer) retryLetters(ctx context.Context) error {
 		if c.flying[d.Key] {
 			continue // found again at the next poll
 		}
-		if err := c.send(ctx, &batch{items: []*item{{ev: d.event, key: d.Key}}, letter: d}); err != nil {
-			return err
-		}
+		c.send(&batch{items: []*item{{ev: d.event, key: d.Key}}, letter: d})
 	}
 	return nil
 }

@@ -40,6 +40,9 @@ func (c *Consumer) judge(b *batch) *changes {
 		c.interrupted(b, ch)
 		return ch
 	}
+	for _, it := range b.settled {
+		it.settle()
+	}
 	var keys []string
 	perKey := map[string][]int{}
 	for i, it := range b.items {
@@ -51,8 +54,11 @@ func (c *Consumer) judge(b *batch) *changes {
 	for _, key := range keys {
 		c.judgeKey(b, key, perKey[key], ch)
 	}
+	if b.run != nil {
+		c.moveLane(b, ch)
+	}
 	c.window.advance()
-	if len(ch.done) == 0 {
+	if len(ch.done) == 0 && len(b.settled) == 0 {
 		// All was held: the plugin is busy with something else, such as a new
 		// configuration. Asking again at once would only keep it busy.
 		c.notBefore = c.deps.Now().Add(heldWait)
@@ -78,10 +84,7 @@ func (c *Consumer) judgeKey(b *batch, key string, indexes []int, ch *changes) {
 		ch.done = append(ch.done, Delivery{c.cfg.Name, it.ev, verdict, reason, took})
 	}
 	settle := func(it *item) {
-		it.settled, it.agains, it.interrupted = true, 0, 0
-		for _, older := range it.covers {
-			older.settled = true
-		}
+		it.settle()
 		state.position = max(state.position, it.ev.Position)
 	}
 	for _, i := range indexes {
@@ -128,11 +131,7 @@ func (c *Consumer) judgeKey(b *batch, key string, indexes []int, ch *changes) {
 			it.release()
 		}
 	}
-	if b.run != nil {
-		c.moveLane(b, ch)
-		mustStore = mustStore || state.position > before
-	}
-	if mustStore {
+	if mustStore || b.run != nil && state.position > before {
 		ch.states[key] = state
 	}
 }
@@ -143,17 +142,21 @@ func (c *Consumer) judgeKey(b *batch, key string, indexes []int, ch *changes) {
 func (c *Consumer) interrupted(b *batch, ch *changes) {
 	now := c.deps.Now()
 	c.down = errors.Is(b.err, plugin.ErrNotRunning) || errors.Is(b.err, plugin.ErrStopped)
+	tried := !c.down && !errors.Is(b.err, errNotSent)
+	if !tried {
+		c.notBefore = now.Add(heldWait)
+	}
 	reason := "the call ended without an answer: " + clean(b.err.Error())
 	c.deps.Log.Warn().Int("events", len(b.items)).Str("reason", reason).Msg("events will be delivered again")
 	if b.letter != nil {
-		if !c.down {
+		if tried {
 			c.judgeLetter(b.letter, pluginpb.Verdict_KIND_RETRY, reason, ch)
 		}
 		return
 	}
 	first := map[string]bool{}
 	for _, it := range b.items {
-		if !c.down { // else it was not even tried
+		if tried {
 			it.interrupted++
 			if !first[it.key] && (b.run != nil || it.interrupted >= isolateAfter) {
 				if dead := c.block(b.run, it, reason, nil, now, ch); dead {

@@ -98,7 +98,7 @@ func (c *Consumer) block(run *laneRun, it *item, reason string, v *pluginpb.Verd
 func (c *Consumer) moveLane(b *batch, ch *changes) {
 	run := b.run
 	before := run.lane.Head
-	for _, it := range b.items {
+	for _, it := range b.all {
 		if !it.settled {
 			run.lane.Head = it.first()
 			run.agains = it.agains
@@ -190,13 +190,7 @@ func (c *Consumer) goOn(ctx context.Context, run *laneRun) error {
 		last := items[len(items)-1]
 		last.covers, items = items[:len(items)-1], []*item{last}
 	}
-	b := &batch{items: items, run: run}
-	if err := c.send(ctx, b); err != nil {
-		return err
-	}
-	if len(b.items) == 0 { // a former life has settled them all
-		lane.Head = items[len(items)-1].ev.Position + 1
-	}
+	c.send(&batch{items: items, run: run})
 	return nil
 }
 

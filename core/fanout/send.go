@@ -3,12 +3,14 @@ package fanout
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/avhub/avhub/core/event"
 	"github.com/avhub/avhub/core/mirror"
+	"github.com/avhub/avhub/core/store"
 	"github.com/avhub/avhub/sdk/plugin/pluginpb"
 	"google.golang.org/protobuf/proto"
 )
@@ -17,65 +19,15 @@ import (
 // of the protocol take 16 MiB.
 const requestBytes = 4 << 20
 
-// send loads what travels with a batch's events and calls the plugin beside
-// the loop. Events that do not fit stay waiting.
-func (c *Consumer) send(ctx context.Context, b *batch) error {
-	keys := make([]string, 0, len(b.items))
-	var refs []mirror.Ref
-	for _, it := range b.items {
-		if it.refs == nil {
-			it.refs = c.deps.Mirror.Refs(it.ev)
-		}
-		refs = append(refs, it.refs...)
-		keys = append(keys, it.key)
-	}
-	slices.Sort(keys)
-	states, err := c.loadStates(ctx, slices.Compact(keys))
-	if err != nil {
-		return err
-	}
-	if b.letter == nil && c.dropSettled(b, states) {
-		return nil
-	}
-	entities, err := c.deps.Mirror.Entities(ctx, refs)
-	if err != nil {
-		return fmt.Errorf("load entities: %w", err)
-	}
-	b.states = states
-	req := &pluginpb.DeliverRequest{States: map[string][]byte{}}
-	size := 0
-	fit := len(b.items)
-	for i, it := range b.items {
-		ev := c.wire(b, i, it)
-		for _, ref := range it.refs {
-			ev.Entities = append(ev.Entities, &pluginpb.Entity{Kind: ref.Kind, Id: ref.ID, Json: entities[ref]})
-		}
-		n := proto.Size(ev)
-		if n > maxEvent {
-			if i == 0 {
-				return c.oversized(ctx, b, n)
-			}
-			fit = i
-			break
-		}
-		if state, ok := states[it.key]; ok && req.States[it.key] == nil {
-			n += len(state.data)
-		}
-		if size+n > requestBytes && i > 0 {
-			fit = i
-			break
-		}
-		size += n
-		req.Events = append(req.Events, ev)
-		if state, ok := states[it.key]; ok && len(state.data) > 0 {
-			req.States[it.key] = state.data
-		}
-	}
-	for _, it := range b.items[fit:] {
-		it.release()
-	}
-	b.items = b.items[:fit]
-	for _, it := range b.items {
+// errNotSent: what travels with the events could not be loaded, so the plugin
+// was not called.
+var errNotSent = errors.New("the events could not be prepared")
+
+// send calls the plugin beside the loop. Until the batch comes back, nothing of
+// it is touched here, and none of its keys goes out again.
+func (c *Consumer) send(b *batch) {
+	b.all = b.items
+	for _, it := range b.all {
 		it.flying = true
 		c.flying[it.key] = true
 		for _, older := range it.covers {
@@ -87,38 +39,107 @@ func (c *Consumer) send(ctx context.Context, b *batch) error {
 	} else {
 		c.batches++
 	}
-	b.sent = time.Now()
 	go func() {
-		// A call in flight is not cut by a shutdown: its effects happen, so its
-		// verdicts should be known. Its own time limit ends it.
-		call, cancel := context.WithTimeout(context.Background(), callTimeout)
-		defer cancel()
-		b.resp, b.err = c.deps.Plugin.Deliver(call, req)
-		if b.err == nil {
-			b.err = checkResponse(req, b.resp)
-		}
+		b.resp, b.err = c.call(b)
 		c.results <- b // has room for all calls in flight
 	}()
-	return nil
 }
 
-// dropSettled removes events whose verdict a former life of this hub has
-// committed beyond its cursor. It reports whether nothing is left to deliver.
-func (c *Consumer) dropSettled(b *batch, states map[string]keyState) bool {
-	b.items = slices.DeleteFunc(b.items, func(it *item) bool {
-		if it.ev.Position > states[it.key].position {
-			return false
-		}
-		it.settled = true
-		for _, older := range it.covers {
-			older.settled = true
-		}
-		return true
-	})
-	if b.run == nil {
-		c.window.advance()
+// call loads what travels with a batch's events, asks the plugin, and holds it
+// to the protocol. A call in flight is not cut by a shutdown: its effects
+// happen, so its verdicts should be known. Its own time limit ends it.
+func (c *Consumer) call(b *batch) (*pluginpb.DeliverResponse, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	defer cancel()
+	b.sent = time.Now()
+	req, err := c.prepare(b)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errNotSent, err)
 	}
-	return len(b.items) == 0
+	if b.oversized > 0 {
+		return tooLarge(b), nil
+	}
+	if len(req.GetEvents()) == 0 {
+		return &pluginpb.DeliverResponse{}, nil
+	}
+	b.sent = time.Now()
+	resp, err := c.deps.Plugin.Deliver(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	return resp, checkResponse(req, resp)
+}
+
+// prepare builds the request. Afterwards the batch's items are those that are in
+// it: without such as are settled already, and such as do not fit.
+func (c *Consumer) prepare(b *batch) (*pluginpb.DeliverRequest, error) {
+	ctx, cancel := c.deps.Store.Bound(context.Background(), store.Patience)
+	defer cancel()
+	keys := make([]string, 0, len(b.items))
+	for _, it := range b.items {
+		keys = append(keys, it.key)
+	}
+	slices.Sort(keys)
+	var err error
+	if b.states, err = c.loadStates(ctx, slices.Compact(keys)); err != nil {
+		return nil, err
+	}
+	var refs []mirror.Ref
+	var items []*item
+	for _, it := range b.items {
+		// A former life of this hub has committed the verdict beyond its cursor.
+		if b.letter == nil && it.ev.Position <= b.states[it.key].position {
+			b.settled = append(b.settled, it)
+			continue
+		}
+		items = append(items, it)
+		it.refs = c.deps.Mirror.Refs(it.ev)
+		refs = append(refs, it.refs...)
+	}
+	b.items = items
+	entities, err := c.deps.Mirror.Entities(ctx, refs)
+	if err != nil {
+		return nil, fmt.Errorf("load entities: %w", err)
+	}
+	req := &pluginpb.DeliverRequest{States: map[string][]byte{}}
+	size := 0
+	for i, it := range b.items {
+		ev := c.wire(b, i, it)
+		for _, ref := range it.refs {
+			ev.Entities = append(ev.Entities, &pluginpb.Entity{Kind: ref.Kind, Id: ref.ID, Json: entities[ref]})
+		}
+		n := proto.Size(ev)
+		if n > maxEvent {
+			if i == 0 {
+				b.oversized, i = n, 1
+			}
+			b.items = b.items[:i]
+			break
+		}
+		state := b.states[it.key].data
+		if req.States[it.key] == nil {
+			n += len(state)
+		}
+		if size+n > requestBytes && i > 0 {
+			b.items = b.items[:i]
+			break
+		}
+		size += n
+		req.Events = append(req.Events, ev)
+		if len(state) > 0 {
+			req.States[it.key] = state
+		}
+	}
+	return req, nil
+}
+
+// tooLarge gives up a batch's first event, by name, in the plugin's place.
+func tooLarge(b *batch) *pluginpb.DeliverResponse {
+	return &pluginpb.DeliverResponse{Verdicts: []*pluginpb.Verdict{{
+		Position: b.items[0].ev.Position,
+		Kind:     pluginpb.Verdict_KIND_REJECT,
+		Reason:   fmt.Sprintf("the event has %d bytes with what travels with it; %d are allowed", b.oversized, maxEvent),
+	}}}
 }
 
 // wire builds what the plugin is told of an event.
@@ -153,21 +174,6 @@ func evidence(ev *event.Event) *pluginpb.Evidence {
 	}
 	sum := sha256.Sum256(ev.Evidence.SignedBytes())
 	return &pluginpb.Evidence{KeyId: ev.Evidence.KeyID, Signature: ev.Evidence.Signature, SignedSha256: sum[:]}
-}
-
-// oversized gives up an event that is too large to hand out, by name.
-func (c *Consumer) oversized(ctx context.Context, b *batch, size int) error {
-	for _, it := range b.items[1:] {
-		it.release()
-	}
-	b.items = b.items[:1]
-	b.sent = time.Now()
-	b.resp = &pluginpb.DeliverResponse{Verdicts: []*pluginpb.Verdict{{
-		Position: b.items[0].ev.Position,
-		Kind:     pluginpb.Verdict_KIND_REJECT,
-		Reason:   fmt.Sprintf("the event has %d bytes with what travels with it; %d are allowed", size, maxEvent),
-	}}}
-	return c.commit(ctx, c.judge(b))
 }
 
 // checkResponse holds the plugin to the protocol. What breaks it is treated

@@ -27,6 +27,14 @@ type item struct {
 	covers []*item
 }
 
+// settle makes the cursor pass the event, and those that it stands for.
+func (it *item) settle() {
+	it.settled, it.agains, it.interrupted = true, 0, 0
+	for _, older := range it.covers {
+		older.settled = true
+	}
+}
+
 // release makes the event, and those that it was to cover, wait again.
 func (it *item) release() {
 	it.flying = false
@@ -156,13 +164,17 @@ func (c *Consumer) laneQuery(key string, from int64) journal.Query {
 
 // batch is one call to the plugin.
 type batch struct {
-	items  []*item
-	states map[string]keyState
-	run    *laneRun    // set: a lane's batch
-	letter *DeadLetter // set: a dead letter that an operator retries
-	sent   time.Time
-	resp   *pluginpb.DeliverResponse
-	err    error
+	all   []*item // as picked
+	items []*item // as sent, and judged
+	// settled were found to have a committed verdict already.
+	settled   []*item
+	oversized int // bytes of the first event, if it is too large to be sent
+	states    map[string]keyState
+	run       *laneRun    // set: a lane's batch
+	letter    *DeadLetter // set: a dead letter that an operator retries
+	sent      time.Time
+	resp      *pluginpb.DeliverResponse
+	err       error
 }
 
 // pick takes the next events of the main stream that may be delivered now.

@@ -30,13 +30,18 @@ type table struct{ rows [][]string }
 
 // ratio adds a figure with its baseline and their ratio.
 func (t *table) ratio(name string, figure, baseline float64, unit, goal string) {
-	t.rows = append(t.rows, []string{
-		name, fmt.Sprintf("%.0f %s", figure, unit), fmt.Sprintf("%.0f %s", baseline, unit), fmt.Sprintf("%.2f", figure/baseline), goal,
-	})
+	t.add(name, fmt.Sprintf("%.0f %s", figure, unit), fmt.Sprintf("%.0f %s", baseline, unit), fmt.Sprintf("%.2f", figure/baseline), goal)
 }
 
 func (t *table) plain(name, figure, baseline, goal string) {
-	t.rows = append(t.rows, []string{name, figure, baseline, "", goal})
+	t.add(name, figure, baseline, "", goal)
+}
+
+// add takes the place of an earlier row of the same name: a short part is run
+// more than once.
+func (t *table) add(row ...string) {
+	t.rows = slices.DeleteFunc(t.rows, func(r []string) bool { return r[0] == row[0] })
+	t.rows = append(t.rows, row)
 }
 
 func (t *table) print() {
