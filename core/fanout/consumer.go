@@ -230,8 +230,11 @@ func (c *Consumer) take(ctx context.Context, b *batch) error {
 		it.flying = false
 		delete(c.flying, it.key)
 	}
-	for _, it := range b.all[len(b.settled)+len(b.items):] {
-		it.release() // it did not fit
+	for _, it := range b.settled {
+		it.settle()
+	}
+	for _, it := range b.left {
+		it.release()
 	}
 	if b.run != nil || b.letter != nil {
 		c.runs--

@@ -40,9 +40,6 @@ func (c *Consumer) judge(b *batch) *changes {
 		c.interrupted(b, ch)
 		return ch
 	}
-	for _, it := range b.settled {
-		it.settle()
-	}
 	var keys []string
 	perKey := map[string][]int{}
 	for i, it := range b.items {

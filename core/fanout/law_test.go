@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -162,4 +163,47 @@ func TestLaw7_ALaneSurvivesARestartWithItsAttempts(t *testing.T) {
 			t.Error("the first owner did not notice")
 		}
 	})
+}
+
+// Large states do not fit into one call together. What is left over goes out
+// with the next one, also when a hub takes over and finds part of it settled.
+func TestLaw4_WhatDoesNotFitIntoACallFollows(t *testing.T) {
+	for name, coalesce := range map[string]bool{"each event": false, "coalescing": true} {
+		t.Run(name, func(t *testing.T) {
+			onBoth(t, func(t *testing.T, b *bundle) {
+				const tenants, each = 120, 4
+				b.plugin.coalesce = coalesce
+				type remembered struct {
+					Last    string
+					Ballast string
+				}
+				b.plugin.deliver = func(ev *pluginpb.Event, state []byte) (*pluginpb.Verdict, []byte) {
+					out, err := json.Marshal(remembered{ev.GetId(), strings.Repeat("x", 60<<10)})
+					if err != nil {
+						t.Error(err)
+					}
+					return applied(), out
+				}
+				round := func(n int) {
+					for tenant := range tenants {
+						b.append(fmt.Sprintf("t%d", tenant), fmt.Sprintf("e%d-%d", tenant, n), "{}")
+					}
+				}
+				for n := range each {
+					round(n)
+					b.start() // takes over, in the middle of what the one before does
+				}
+				b.until("all settled", b.settled)
+				for tenant := range tenants {
+					var st remembered
+					if err := json.Unmarshal([]byte(stateOf(t, b, fmt.Sprintf("tenant:t%d", tenant))), &st); err != nil {
+						t.Fatal(err)
+					}
+					if want := fmt.Sprintf("e%d-%d", tenant, each-1); st.Last != want {
+						t.Errorf("tenant %d ended with %s, want %s", tenant, st.Last, want)
+					}
+				}
+			})
+		})
+	}
 }

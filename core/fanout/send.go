@@ -113,7 +113,7 @@ func (c *Consumer) prepare(b *batch) (*pluginpb.DeliverRequest, error) {
 			if i == 0 {
 				b.oversized, i = n, 1
 			}
-			b.items = b.items[:i]
+			b.items, b.left = b.items[:i], b.items[i:]
 			break
 		}
 		state := b.states[it.key].data
@@ -121,7 +121,7 @@ func (c *Consumer) prepare(b *batch) (*pluginpb.DeliverRequest, error) {
 			n += len(state)
 		}
 		if size+n > requestBytes && i > 0 {
-			b.items = b.items[:i]
+			b.items, b.left = b.items[:i], b.items[i:]
 			break
 		}
 		size += n

@@ -166,8 +166,9 @@ func (c *Consumer) laneQuery(key string, from int64) journal.Query {
 type batch struct {
 	all   []*item // as picked
 	items []*item // as sent, and judged
-	// settled were found to have a committed verdict already.
+	// settled were found to have a committed verdict already, left did not fit.
 	settled   []*item
+	left      []*item
 	oversized int // bytes of the first event, if it is too large to be sent
 	states    map[string]keyState
 	run       *laneRun    // set: a lane's batch

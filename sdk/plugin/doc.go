@@ -68,7 +68,7 @@
 //
 // What *S holds is remembered for each key: at most 64 KiB of JSON. It is
 // committed together with the verdict and the progress, so it never disagrees
-// with them, and operators can look at it.
+// with them. It stands in the team's database, so it is no place for secrets.
 //
 // # Running
 //
