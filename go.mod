@@ -13,7 +13,7 @@ require (
 	github.com/knadh/koanf/v2 v2.4.1
 	github.com/lestrrat-go/jwx/v2 v2.1.7
 	github.com/mattn/go-isatty v0.0.24
-	github.com/pressly/goose/v3 v3.27.3
+	github.com/pressly/goose/v3 v3.27.3 // newer ones want another libc than this sqlite
 	github.com/prometheus/client_golang v1.25.0
 	github.com/prometheus/client_model v0.6.3
 	github.com/prometheus/common v0.72.0
@@ -25,7 +25,7 @@ require (
 	golang.org/x/sys v0.49.0
 	google.golang.org/grpc v1.85.0
 	google.golang.org/protobuf v1.36.12
-	modernc.org/sqlite v1.57.0
+	modernc.org/sqlite v1.57.0 // newer ones break go mod tidy
 	pgregory.net/rapid v1.3.0
 )
 

@@ -167,6 +167,27 @@ func TestThrottledAttemptsDoNotCount(t *testing.T) {
 	})
 }
 
+func TestTimeThatWasThrottledDoesNotCount(t *testing.T) {
+	onBoth(t, func(t *testing.T, b *bundle) {
+		var calls atomic.Int32
+		b.plugin.deliver = func(*pluginpb.Event, []byte) (*pluginpb.Verdict, []byte) {
+			switch calls.Add(1) {
+			case 1:
+				return &pluginpb.Verdict{Kind: pluginpb.Verdict_KIND_RETRY, Throttled: true, RetryAfterMs: 500, Reason: "slow down"}, nil
+			case 2: // long after retry_for, and its first failure
+				return verdict(pluginpb.Verdict_KIND_RETRY, "hiccup"), nil
+			}
+			return applied(), nil
+		}
+		b.start(func(c *fanout.Config, _ *fanout.Deps) { c.RetryFor = 300 * time.Millisecond })
+		b.append("t", "e", "{}")
+		b.until("applied in the end", func() bool { return calls.Load() == 3 && b.settled() })
+		if d := b.trouble().DeadLetters; len(d) != 0 {
+			t.Errorf("dead letters %+v", d)
+		}
+	})
+}
+
 func TestOperatorDiscardsTheHeadOfALane(t *testing.T) {
 	onBoth(t, func(t *testing.T, b *bundle) {
 		b.plugin.deliver = func(ev *pluginpb.Event, _ []byte) (*pluginpb.Verdict, []byte) {

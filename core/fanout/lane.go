@@ -70,7 +70,9 @@ func (c *Consumer) block(run *laneRun, it *item, reason string, v *pluginpb.Verd
 	if v.GetThrottled() {
 		lane.NextAt = now.Add(throttle(time.Duration(v.GetRetryAfterMs()) * time.Millisecond))
 	} else {
-		lane.Attempts++
+		if lane.Attempts++; lane.Attempts == 1 {
+			lane.Since = now // the time that it was throttled does not count either
+		}
 		if now.Sub(lane.Since) >= c.cfg.RetryFor {
 			ch.letters = append(ch.letters, c.deadLetter(it, reason, run, now))
 			return true
