@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // The encoding of a state, the content of the columns sync_state: one JSON
@@ -122,6 +123,9 @@ func decodeState(m *model, b []byte) (state, error) {
 	if len(b) == 0 {
 		return state{}, nil
 	}
+	if !plain(b) {
+		return state{}, errUnreadable
+	}
 	r := reader{b: b}
 	var s state
 	var clocks []clock
@@ -184,6 +188,18 @@ func decodeState(m *model, b []byte) (state, error) {
 		return state{}, errUnreadable
 	}
 	return s, nil
+}
+
+// plain tells whether b is text that an encoding can be: UTF-8 without control
+// characters, which are escaped in it. What is not would change when it is read
+// and written again.
+func plain(b []byte) bool {
+	for _, c := range b {
+		if c < ' ' {
+			return false
+		}
+	}
+	return utf8.Valid(b)
 }
 
 func (r *reader) register(m *model, at func() clock) register {
