@@ -162,7 +162,7 @@ func (c *Consumer) loadStates(ctx context.Context, keys []string) (map[string]ke
 	prefix := len(c.cfg.Name) + 1
 	err := c.deps.Store.ReadSQL().In(ctx, func(rows *sql.Rows) error {
 		var id string
-		s := keyState{exists: true}
+		var s keyState
 		if err := rows.Scan(&id, &s.position, &s.data); err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/avhub/avhub/core/event"
 	"github.com/avhub/avhub/core/journal"
+	"github.com/avhub/avhub/core/store"
 	"github.com/avhub/avhub/sdk/plugin/pluginpb"
 )
 
@@ -134,7 +135,7 @@ func (c *Consumer) retryLetters(ctx context.Context) error {
 
 const letterColumns = `id, plugin, key, position, event_id, type, tenant_id, event, reason, attempts, history, retry, created_at, updated_at`
 
-func readLetters(ctx context.Context, db querier, withEvent bool, where string, args ...any) ([]*DeadLetter, error) {
+func readLetters(ctx context.Context, db store.SQL, withEvent bool, where string, args ...any) ([]*DeadLetter, error) {
 	var letters []*DeadLetter
 	err := db.Query(ctx, func(rows *sql.Rows) error {
 		d := &DeadLetter{}

@@ -16,7 +16,6 @@ import (
 type keyState struct {
 	position int64
 	data     []byte
-	exists   bool
 }
 
 // changes is what a call, or several, did to the stored state of deliveries;
@@ -71,7 +70,7 @@ func (c *Consumer) judgeKey(b *batch, key string, indexes []int, ch *changes) {
 	before := state.position
 	sent, changed := b.resp.GetStates()[key]
 	if changed {
-		state.data, state.exists = sent, true
+		state.data = sent
 	}
 	mustStore := changed
 	said := func(it *item, verdict, reason string) {

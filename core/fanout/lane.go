@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/avhub/avhub/core/store"
 	"github.com/avhub/avhub/sdk/plugin/pluginpb"
 )
 
@@ -88,10 +89,7 @@ func (c *Consumer) block(run *laneRun, it *item, reason string, v *pluginpb.Verd
 	}
 	ch.lanes = append(ch.lanes, lane)
 	c.lanes++
-	it.settled = true // it is the lane's now, as is everything behind it
-	for _, older := range it.covers {
-		older.settled = true
-	}
+	it.settle() // it is the lane's now, as is everything behind it
 	c.window.giveTo(it.key)
 	return false
 }
@@ -149,7 +147,7 @@ func (c *Consumer) takeUp(ctx context.Context, now time.Time) error {
 		return nil
 	}
 	limit := room + len(c.active) // those at work may be among them
-	due, err := c.readLanes(ctx, `plugin = ? AND (next_at <= ? OR discard > 0) ORDER BY next_at LIMIT ?`,
+	due, err := readLanes(ctx, c.deps.Store.ReadSQL(), `plugin = ? AND (next_at <= ? OR discard > 0) ORDER BY next_at LIMIT ?`,
 		c.cfg.Name, now.UnixMicro(), limit)
 	if err != nil {
 		return err
@@ -271,15 +269,7 @@ func (c *Consumer) laneHeads(ctx context.Context, keys []string) (map[string]int
 
 const laneColumns = `plugin, key, head, attempts, since, next_at, last_error, history, discard`
 
-func (c *Consumer) readLanes(ctx context.Context, where string, args ...any) ([]*Lane, error) {
-	return readLanes(ctx, c.deps.Store.ReadSQL(), where, args...)
-}
-
-type querier interface {
-	Query(ctx context.Context, scan func(*sql.Rows) error, query string, args ...any) error
-}
-
-func readLanes(ctx context.Context, db querier, where string, args ...any) ([]*Lane, error) {
+func readLanes(ctx context.Context, db store.SQL, where string, args ...any) ([]*Lane, error) {
 	var lanes []*Lane
 	err := db.Query(ctx, func(rows *sql.Rows) error {
 		l := &Lane{}

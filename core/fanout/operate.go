@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/avhub/avhub/core/event"
 	"github.com/avhub/avhub/core/store"
 )
 
@@ -29,7 +30,7 @@ func (f Filter) lanes() (string, []any, bool) {
 	}
 	where, args := f.common()
 	if f.Tenant != "" {
-		where, args = append(where, "key = ?"), append(args, "tenant:"+f.Tenant)
+		where, args = append(where, "key = ?"), append(args, (&event.Event{TenantID: f.Tenant}).TenantKey())
 	}
 	return strings.Join(where, " AND "), args, true
 }

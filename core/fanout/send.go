@@ -85,6 +85,7 @@ func (c *Consumer) prepare(b *batch) (*pluginpb.DeliverRequest, error) {
 		return nil, err
 	}
 	var refs []mirror.Ref
+	var refsOf [][]mirror.Ref // of each item
 	var items []*item
 	for _, it := range b.items {
 		// A former life of this hub has committed the verdict beyond its cursor.
@@ -93,8 +94,8 @@ func (c *Consumer) prepare(b *batch) (*pluginpb.DeliverRequest, error) {
 			continue
 		}
 		items = append(items, it)
-		it.refs = c.deps.Mirror.Refs(it.ev)
-		refs = append(refs, it.refs...)
+		refsOf = append(refsOf, c.deps.Mirror.Refs(it.ev))
+		refs = append(refs, refsOf[len(refsOf)-1]...)
 	}
 	b.items = items
 	entities, err := c.deps.Mirror.Entities(ctx, refs)
@@ -105,7 +106,7 @@ func (c *Consumer) prepare(b *batch) (*pluginpb.DeliverRequest, error) {
 	size := 0
 	for i, it := range b.items {
 		ev := c.wire(b, i, it)
-		for _, ref := range it.refs {
+		for _, ref := range refsOf[i] {
 			ev.Entities = append(ev.Entities, &pluginpb.Entity{Kind: ref.Kind, Id: ref.ID, Json: entities[ref]})
 		}
 		n := proto.Size(ev)

@@ -7,7 +7,6 @@ import (
 
 	"github.com/avhub/avhub/core/event"
 	"github.com/avhub/avhub/core/journal"
-	"github.com/avhub/avhub/core/mirror"
 	"github.com/avhub/avhub/core/plugin"
 	"github.com/avhub/avhub/sdk/plugin/pluginpb"
 )
@@ -16,7 +15,6 @@ import (
 type item struct {
 	ev      *event.Event
 	key     string
-	refs    []mirror.Ref
 	settled bool // or handed to a lane: the cursor may pass it
 	flying  bool
 	// interrupted counts calls that ended without an answer, agains those that

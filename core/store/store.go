@@ -9,13 +9,13 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"net/url"
 	"strings"
 	"sync"
 	"time"
 
 	entdialect "entgo.io/ent/dialect"
 	entsql "entgo.io/ent/dialect/sql"
+	"github.com/avhub/avhub/config"
 	"github.com/avhub/avhub/ent"
 	"github.com/rs/zerolog"
 )
@@ -75,7 +75,7 @@ func Open(ctx context.Context, url string, opts Options) (*Store, error) {
 		return nil, fmt.Errorf("open storage: %w: use sqlite://path/to/file.db or postgres://user@host/database", ErrScheme)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open storage %s: %w", Redact(url), err)
+		return nil, fmt.Errorf("open storage %s: %w", config.RedactURL(url), err)
 	}
 	name := entdialect.SQLite
 	if s.dialect == Postgres {
@@ -84,24 +84,6 @@ func Open(ctx context.Context, url string, opts Options) (*Store, error) {
 	s.entWriter = ent.NewClient(ent.Driver(entsql.OpenDB(name, s.writer)))
 	s.entReader = ent.NewClient(ent.Driver(entsql.OpenDB(name, s.reader)))
 	return s, nil
-}
-
-// Redact returns url without its password.
-func Redact(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil {
-		scheme, _, _ := strings.Cut(raw, "://")
-		return scheme + "://(unreadable)"
-	}
-	if q := u.Query(); q.Has("password") || q.Has("sslpassword") {
-		for _, k := range []string{"password", "sslpassword"} {
-			if q.Has(k) {
-				q.Set(k, "redacted")
-			}
-		}
-		u.RawQuery = q.Encode()
-	}
-	return u.Redacted()
 }
 
 // Close waits for background work and closes all connections.
@@ -144,9 +126,6 @@ func (s *Store) Ent(ctx context.Context) *ent.Client {
 // Read returns a client for queries outside of any transaction. On SQLite it
 // does not wait for writers.
 func (s *Store) Read() *ent.Client { return s.entReader }
-
-// DB returns the pool that queries use, for callers that speak SQL.
-func (s *Store) DB() *sql.DB { return s.reader }
 
 // Now is the current time as the databases can hold it: UTC, in microseconds.
 func Now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
