@@ -19,7 +19,10 @@ type Config struct {
 	Storage Storage  `json:"storage" doc:"The database that holds the journal and the mirror."`
 	Log     Log      `json:"log" doc:"What the hub writes to standard error."`
 	Sources []Source `json:"sources" doc:"The identity providers that events are taken from."`
+	Mirror  Mirror   `json:"mirror" doc:"What the copy of the provider's data shows, and for how long."`
 	Plugins []Plugin `json:"plugins" doc:"The connectors that get the events, each a process of its own."`
+
+	Features map[string][]string `json:"features" doc:"Which features each plan has, for your own application to ask: the plan's name, then a list of features. * stands for every plan."`
 
 	origin   *origin
 	warnings []Problem
@@ -62,6 +65,7 @@ type Source struct {
 	Path     string        `json:"path" doc:"Path of the webhook on the hub's server, unique." required:"true" pattern:"^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+$" example:"/webhooks/authvital"`
 	MaxAge   time.Duration `json:"max_age" doc:"How old a signed timestamp may be." default:"300s" min:"1s" max:"48h"`
 	MaxAhead time.Duration `json:"max_ahead" doc:"How far a signed timestamp may lie in the future." default:"60s" min:"1s" max:"48h"`
+	API      API           `json:"api" doc:"The provider's integration API, from which avhub backfill reads who was there before the first event."`
 }
 
 // KeySetURL is where the source's key set is fetched.

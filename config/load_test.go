@@ -93,6 +93,15 @@ func TestEveryWordOutsideListsHasItsVariable(t *testing.T) {
 		"AVHUB_SERVER_LISTEN": "server.listen", "AVHUB_SERVER_MAX_BODY": "server.max_body", "AVHUB_SERVER_MAX_CONNECTIONS": "server.max_connections",
 		"AVHUB_ADMIN_LISTEN": "admin.listen", "AVHUB_ADMIN_TOKEN": "admin.token", "AVHUB_STORAGE_URL": "storage.url",
 		"AVHUB_STORAGE_MIGRATE": "storage.migrate", "AVHUB_LOG_LEVEL": "log.level", "AVHUB_LOG_FORMAT": "log.format",
+		"AVHUB_MIRROR_APPLICATION_ID": "mirror.application_id", "AVHUB_MIRROR_ON_DELETE": "mirror.on_delete",
+		"AVHUB_MIRROR_PLAN_APPLICATION":       "mirror.plan_application",
+		"AVHUB_MIRROR_SESSIONS_CLEANUP_EVERY": "mirror.sessions.cleanup_every",
+		"AVHUB_MIRROR_SESSIONS_KEEP":          "mirror.sessions.keep",
+		"AVHUB_MIRROR_SESSIONS_MAX_PER_RUN":   "mirror.sessions.max_per_run",
+		"AVHUB_MIRROR_TENANTS_MODE":           "mirror.tenants.mode",
+		"AVHUB_MIRROR_TENANTS_URL":            "mirror.tenants.url",
+		"AVHUB_MIRROR_TENANTS_MAX_OPEN":       "mirror.tenants.max_open",
+		"AVHUB_MIRROR_TENANTS_ON_DELETE":      "mirror.tenants.on_delete",
 	}
 	if !reflect.DeepEqual(keys, want) {
 		t.Errorf("got %v", keys)
@@ -240,8 +249,11 @@ func TestTheExampleLoads(t *testing.T) {
 		}
 		lines = append(lines, line)
 	}
-	cfg = mustParse(t, strings.Join(lines, "\n"), Options{Environ: []string{"AVHUB_ADMIN_TOKEN=t"}})
-	if len(cfg.Plugins) != 1 || cfg.Plugins[0].RetryFor != 72*time.Hour || cfg.Admin.Token != "t" || cfg.Sources[0].JWKSURL == "" || cfg.Server.MaxBody != schema.MiB {
+	cfg = mustParse(t, strings.Join(lines, "\n"), Options{
+		Environ: []string{"AVHUB_ADMIN_TOKEN=t", "AUTHVITAL_CLIENT_ID=i", "AUTHVITAL_CLIENT_SECRET=s"},
+	})
+	if len(cfg.Plugins) != 1 || cfg.Plugins[0].RetryFor != 72*time.Hour || cfg.Admin.Token != "t" || cfg.Sources[0].JWKSURL == "" || cfg.Server.MaxBody != schema.MiB ||
+		cfg.Mirror.Tenants.Mode != "isolated" || cfg.Sources[0].API.ClientSecret != "s" || len(cfg.Features["pro"]) != 2 {
 		t.Errorf("got %+v", cfg)
 	}
 }

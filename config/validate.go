@@ -25,6 +25,7 @@ func (c *Config) Validate() error {
 func (c *Config) validate(found *collector) {
 	c.validateListeners(found)
 	c.validateStorage(found)
+	c.validateMirror(found)
 	sources, paths := map[string]int{}, map[string]int{}
 	for i, s := range c.Sources {
 		at := schema.Path{"sources", i}
@@ -79,9 +80,14 @@ func (c *Config) validateListeners(found *collector) {
 }
 
 func (c *Config) validateStorage(found *collector) {
-	at := schema.Path{"storage", "url"}
-	const forms = "use sqlite://data/avhub.db or postgres://USER:PASSWORD@HOST/DATABASE"
-	scheme, rest, ok := strings.Cut(c.Storage.URL, "://")
+	validateDatabase(found, schema.Path{"storage", "url"}, c.Storage.URL, "sqlite://data/avhub.db or postgres://USER:PASSWORD@HOST/DATABASE")
+}
+
+// validateDatabase checks the URL of a database; examples are what to use
+// instead.
+func validateDatabase(found *collector, at schema.Path, text, examples string) {
+	forms := "use " + examples
+	scheme, rest, ok := strings.Cut(text, "://")
 	if !ok {
 		found.add(at, "is no URL", forms)
 		return
@@ -96,7 +102,7 @@ func (c *Config) validateStorage(found *collector) {
 			found.add(at, "is a database in memory, which loses accepted events", "use a file: sqlite://data/avhub.db")
 		}
 	case "postgres", "postgresql":
-		if _, err := url.Parse(c.Storage.URL); err != nil {
+		if _, err := url.Parse(escapedBraces(text)); err != nil {
 			found.add(at, "is no valid Postgres URL", "escape special characters in the password, as in %40 for @: postgres://USER:PASSWORD@HOST/DATABASE")
 		}
 	case "mysql", "mariadb", "mssql", "sqlserver", "oracle", "mongodb":
@@ -120,6 +126,7 @@ func (s Source) validate(found *collector, at schema.Path) {
 	if s.JWKSURL != "" {
 		webURL(found, at.Child("jwks_url"), s.JWKSURL, true)
 	}
+	s.API.validate(found, at.Child("api"))
 }
 
 // webURL checks the URL of a provider. Who can change what comes from there

@@ -71,9 +71,15 @@ type Application struct {
 type ApplicationEdges struct {
 	// Organization holds the value of the organization edge.
 	Organization *Organization `json:"organization,omitempty"`
+	// AppAccesses holds the value of the app_accesses edge.
+	AppAccesses []*AppAccess `json:"app_accesses,omitempty"`
+	// Licenses holds the value of the licenses edge.
+	Licenses []*License `json:"licenses,omitempty"`
+	// Subscriptions holds the value of the subscriptions edge.
+	Subscriptions []*Subscription `json:"subscriptions,omitempty"`
 	// loadedTypes holds the information for reporting if a
 	// type was loaded (or requested) in eager-loading or not.
-	loadedTypes [1]bool
+	loadedTypes [4]bool
 }
 
 // OrganizationOrErr returns the Organization value or an error if the edge
@@ -85,6 +91,33 @@ func (e ApplicationEdges) OrganizationOrErr() (*Organization, error) {
 		return nil, &NotFoundError{label: organization.Label}
 	}
 	return nil, &NotLoadedError{edge: "organization"}
+}
+
+// AppAccessesOrErr returns the AppAccesses value or an error if the edge
+// was not loaded in eager-loading.
+func (e ApplicationEdges) AppAccessesOrErr() ([]*AppAccess, error) {
+	if e.loadedTypes[1] {
+		return e.AppAccesses, nil
+	}
+	return nil, &NotLoadedError{edge: "app_accesses"}
+}
+
+// LicensesOrErr returns the Licenses value or an error if the edge
+// was not loaded in eager-loading.
+func (e ApplicationEdges) LicensesOrErr() ([]*License, error) {
+	if e.loadedTypes[2] {
+		return e.Licenses, nil
+	}
+	return nil, &NotLoadedError{edge: "licenses"}
+}
+
+// SubscriptionsOrErr returns the Subscriptions value or an error if the edge
+// was not loaded in eager-loading.
+func (e ApplicationEdges) SubscriptionsOrErr() ([]*Subscription, error) {
+	if e.loadedTypes[3] {
+		return e.Subscriptions, nil
+	}
+	return nil, &NotLoadedError{edge: "subscriptions"}
 }
 
 // scanValues returns the types for scanning values from sql.Rows.
@@ -285,6 +318,21 @@ func (_m *Application) Value(name string) (ent.Value, error) {
 // QueryOrganization queries the "organization" edge of the Application entity.
 func (_m *Application) QueryOrganization() *OrganizationQuery {
 	return NewApplicationClient(_m.config).QueryOrganization(_m)
+}
+
+// QueryAppAccesses queries the "app_accesses" edge of the Application entity.
+func (_m *Application) QueryAppAccesses() *AppAccessQuery {
+	return NewApplicationClient(_m.config).QueryAppAccesses(_m)
+}
+
+// QueryLicenses queries the "licenses" edge of the Application entity.
+func (_m *Application) QueryLicenses() *LicenseQuery {
+	return NewApplicationClient(_m.config).QueryLicenses(_m)
+}
+
+// QuerySubscriptions queries the "subscriptions" edge of the Application entity.
+func (_m *Application) QuerySubscriptions() *SubscriptionQuery {
+	return NewApplicationClient(_m.config).QuerySubscriptions(_m)
 }
 
 // Update returns a builder for updating this Application.

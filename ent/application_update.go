@@ -13,9 +13,12 @@ import (
 	"entgo.io/ent/dialect/sql/sqlgraph"
 	"entgo.io/ent/dialect/sql/sqljson"
 	"entgo.io/ent/schema/field"
+	"github.com/avhub/avhub/ent/appaccess"
 	"github.com/avhub/avhub/ent/application"
+	"github.com/avhub/avhub/ent/license"
 	"github.com/avhub/avhub/ent/organization"
 	"github.com/avhub/avhub/ent/predicate"
+	"github.com/avhub/avhub/ent/subscription"
 )
 
 // ApplicationUpdate is the builder for updating Application entities.
@@ -422,6 +425,51 @@ func (_u *ApplicationUpdate) SetOrganization(v *Organization) *ApplicationUpdate
 	return _u.SetOrganizationID(v.ID)
 }
 
+// AddAppAccessIDs adds the "app_accesses" edge to the AppAccess entity by IDs.
+func (_u *ApplicationUpdate) AddAppAccessIDs(ids ...string) *ApplicationUpdate {
+	_u.mutation.AddAppAccessIDs(ids...)
+	return _u
+}
+
+// AddAppAccesses adds the "app_accesses" edges to the AppAccess entity.
+func (_u *ApplicationUpdate) AddAppAccesses(v ...*AppAccess) *ApplicationUpdate {
+	ids := make([]string, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddAppAccessIDs(ids...)
+}
+
+// AddLicenseIDs adds the "licenses" edge to the License entity by IDs.
+func (_u *ApplicationUpdate) AddLicenseIDs(ids ...string) *ApplicationUpdate {
+	_u.mutation.AddLicenseIDs(ids...)
+	return _u
+}
+
+// AddLicenses adds the "licenses" edges to the License entity.
+func (_u *ApplicationUpdate) AddLicenses(v ...*License) *ApplicationUpdate {
+	ids := make([]string, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddLicenseIDs(ids...)
+}
+
+// AddSubscriptionIDs adds the "subscriptions" edge to the Subscription entity by IDs.
+func (_u *ApplicationUpdate) AddSubscriptionIDs(ids ...string) *ApplicationUpdate {
+	_u.mutation.AddSubscriptionIDs(ids...)
+	return _u
+}
+
+// AddSubscriptions adds the "subscriptions" edges to the Subscription entity.
+func (_u *ApplicationUpdate) AddSubscriptions(v ...*Subscription) *ApplicationUpdate {
+	ids := make([]string, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddSubscriptionIDs(ids...)
+}
+
 // Mutation returns the ApplicationMutation object of the builder.
 func (_u *ApplicationUpdate) Mutation() *ApplicationMutation {
 	return _u.mutation
@@ -431,6 +479,69 @@ func (_u *ApplicationUpdate) Mutation() *ApplicationMutation {
 func (_u *ApplicationUpdate) ClearOrganization() *ApplicationUpdate {
 	_u.mutation.ClearOrganization()
 	return _u
+}
+
+// ClearAppAccesses clears all "app_accesses" edges to the AppAccess entity.
+func (_u *ApplicationUpdate) ClearAppAccesses() *ApplicationUpdate {
+	_u.mutation.ClearAppAccesses()
+	return _u
+}
+
+// RemoveAppAccessIDs removes the "app_accesses" edge to AppAccess entities by IDs.
+func (_u *ApplicationUpdate) RemoveAppAccessIDs(ids ...string) *ApplicationUpdate {
+	_u.mutation.RemoveAppAccessIDs(ids...)
+	return _u
+}
+
+// RemoveAppAccesses removes "app_accesses" edges to AppAccess entities.
+func (_u *ApplicationUpdate) RemoveAppAccesses(v ...*AppAccess) *ApplicationUpdate {
+	ids := make([]string, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveAppAccessIDs(ids...)
+}
+
+// ClearLicenses clears all "licenses" edges to the License entity.
+func (_u *ApplicationUpdate) ClearLicenses() *ApplicationUpdate {
+	_u.mutation.ClearLicenses()
+	return _u
+}
+
+// RemoveLicenseIDs removes the "licenses" edge to License entities by IDs.
+func (_u *ApplicationUpdate) RemoveLicenseIDs(ids ...string) *ApplicationUpdate {
+	_u.mutation.RemoveLicenseIDs(ids...)
+	return _u
+}
+
+// RemoveLicenses removes "licenses" edges to License entities.
+func (_u *ApplicationUpdate) RemoveLicenses(v ...*License) *ApplicationUpdate {
+	ids := make([]string, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveLicenseIDs(ids...)
+}
+
+// ClearSubscriptions clears all "subscriptions" edges to the Subscription entity.
+func (_u *ApplicationUpdate) ClearSubscriptions() *ApplicationUpdate {
+	_u.mutation.ClearSubscriptions()
+	return _u
+}
+
+// RemoveSubscriptionIDs removes the "subscriptions" edge to Subscription entities by IDs.
+func (_u *ApplicationUpdate) RemoveSubscriptionIDs(ids ...string) *ApplicationUpdate {
+	_u.mutation.RemoveSubscriptionIDs(ids...)
+	return _u
+}
+
+// RemoveSubscriptions removes "subscriptions" edges to Subscription entities.
+func (_u *ApplicationUpdate) RemoveSubscriptions(v ...*Subscription) *ApplicationUpdate {
+	ids := make([]string, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveSubscriptionIDs(ids...)
 }
 
 // Save executes the query and returns the number of nodes affected by the update operation.
@@ -627,6 +738,141 @@ func (_u *ApplicationUpdate) sqlSave(ctx context.Context) (_node int, err error)
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(organization.FieldID, field.TypeString),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.AppAccessesCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   application.AppAccessesTable,
+			Columns: []string{application.AppAccessesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(appaccess.FieldID, field.TypeString),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedAppAccessesIDs(); len(nodes) > 0 && !_u.mutation.AppAccessesCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   application.AppAccessesTable,
+			Columns: []string{application.AppAccessesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(appaccess.FieldID, field.TypeString),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.AppAccessesIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   application.AppAccessesTable,
+			Columns: []string{application.AppAccessesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(appaccess.FieldID, field.TypeString),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.LicensesCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   application.LicensesTable,
+			Columns: []string{application.LicensesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(license.FieldID, field.TypeString),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedLicensesIDs(); len(nodes) > 0 && !_u.mutation.LicensesCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   application.LicensesTable,
+			Columns: []string{application.LicensesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(license.FieldID, field.TypeString),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.LicensesIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   application.LicensesTable,
+			Columns: []string{application.LicensesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(license.FieldID, field.TypeString),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.SubscriptionsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   application.SubscriptionsTable,
+			Columns: []string{application.SubscriptionsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(subscription.FieldID, field.TypeString),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedSubscriptionsIDs(); len(nodes) > 0 && !_u.mutation.SubscriptionsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   application.SubscriptionsTable,
+			Columns: []string{application.SubscriptionsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(subscription.FieldID, field.TypeString),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.SubscriptionsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   application.SubscriptionsTable,
+			Columns: []string{application.SubscriptionsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(subscription.FieldID, field.TypeString),
 			},
 		}
 		for _, k := range nodes {
@@ -1045,6 +1291,51 @@ func (_u *ApplicationUpdateOne) SetOrganization(v *Organization) *ApplicationUpd
 	return _u.SetOrganizationID(v.ID)
 }
 
+// AddAppAccessIDs adds the "app_accesses" edge to the AppAccess entity by IDs.
+func (_u *ApplicationUpdateOne) AddAppAccessIDs(ids ...string) *ApplicationUpdateOne {
+	_u.mutation.AddAppAccessIDs(ids...)
+	return _u
+}
+
+// AddAppAccesses adds the "app_accesses" edges to the AppAccess entity.
+func (_u *ApplicationUpdateOne) AddAppAccesses(v ...*AppAccess) *ApplicationUpdateOne {
+	ids := make([]string, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddAppAccessIDs(ids...)
+}
+
+// AddLicenseIDs adds the "licenses" edge to the License entity by IDs.
+func (_u *ApplicationUpdateOne) AddLicenseIDs(ids ...string) *ApplicationUpdateOne {
+	_u.mutation.AddLicenseIDs(ids...)
+	return _u
+}
+
+// AddLicenses adds the "licenses" edges to the License entity.
+func (_u *ApplicationUpdateOne) AddLicenses(v ...*License) *ApplicationUpdateOne {
+	ids := make([]string, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddLicenseIDs(ids...)
+}
+
+// AddSubscriptionIDs adds the "subscriptions" edge to the Subscription entity by IDs.
+func (_u *ApplicationUpdateOne) AddSubscriptionIDs(ids ...string) *ApplicationUpdateOne {
+	_u.mutation.AddSubscriptionIDs(ids...)
+	return _u
+}
+
+// AddSubscriptions adds the "subscriptions" edges to the Subscription entity.
+func (_u *ApplicationUpdateOne) AddSubscriptions(v ...*Subscription) *ApplicationUpdateOne {
+	ids := make([]string, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddSubscriptionIDs(ids...)
+}
+
 // Mutation returns the ApplicationMutation object of the builder.
 func (_u *ApplicationUpdateOne) Mutation() *ApplicationMutation {
 	return _u.mutation
@@ -1054,6 +1345,69 @@ func (_u *ApplicationUpdateOne) Mutation() *ApplicationMutation {
 func (_u *ApplicationUpdateOne) ClearOrganization() *ApplicationUpdateOne {
 	_u.mutation.ClearOrganization()
 	return _u
+}
+
+// ClearAppAccesses clears all "app_accesses" edges to the AppAccess entity.
+func (_u *ApplicationUpdateOne) ClearAppAccesses() *ApplicationUpdateOne {
+	_u.mutation.ClearAppAccesses()
+	return _u
+}
+
+// RemoveAppAccessIDs removes the "app_accesses" edge to AppAccess entities by IDs.
+func (_u *ApplicationUpdateOne) RemoveAppAccessIDs(ids ...string) *ApplicationUpdateOne {
+	_u.mutation.RemoveAppAccessIDs(ids...)
+	return _u
+}
+
+// RemoveAppAccesses removes "app_accesses" edges to AppAccess entities.
+func (_u *ApplicationUpdateOne) RemoveAppAccesses(v ...*AppAccess) *ApplicationUpdateOne {
+	ids := make([]string, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveAppAccessIDs(ids...)
+}
+
+// ClearLicenses clears all "licenses" edges to the License entity.
+func (_u *ApplicationUpdateOne) ClearLicenses() *ApplicationUpdateOne {
+	_u.mutation.ClearLicenses()
+	return _u
+}
+
+// RemoveLicenseIDs removes the "licenses" edge to License entities by IDs.
+func (_u *ApplicationUpdateOne) RemoveLicenseIDs(ids ...string) *ApplicationUpdateOne {
+	_u.mutation.RemoveLicenseIDs(ids...)
+	return _u
+}
+
+// RemoveLicenses removes "licenses" edges to License entities.
+func (_u *ApplicationUpdateOne) RemoveLicenses(v ...*License) *ApplicationUpdateOne {
+	ids := make([]string, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveLicenseIDs(ids...)
+}
+
+// ClearSubscriptions clears all "subscriptions" edges to the Subscription entity.
+func (_u *ApplicationUpdateOne) ClearSubscriptions() *ApplicationUpdateOne {
+	_u.mutation.ClearSubscriptions()
+	return _u
+}
+
+// RemoveSubscriptionIDs removes the "subscriptions" edge to Subscription entities by IDs.
+func (_u *ApplicationUpdateOne) RemoveSubscriptionIDs(ids ...string) *ApplicationUpdateOne {
+	_u.mutation.RemoveSubscriptionIDs(ids...)
+	return _u
+}
+
+// RemoveSubscriptions removes "subscriptions" edges to Subscription entities.
+func (_u *ApplicationUpdateOne) RemoveSubscriptions(v ...*Subscription) *ApplicationUpdateOne {
+	ids := make([]string, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveSubscriptionIDs(ids...)
 }
 
 // Where appends a list predicates to the ApplicationUpdate builder.
@@ -1280,6 +1634,141 @@ func (_u *ApplicationUpdateOne) sqlSave(ctx context.Context) (_node *Application
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(organization.FieldID, field.TypeString),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.AppAccessesCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   application.AppAccessesTable,
+			Columns: []string{application.AppAccessesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(appaccess.FieldID, field.TypeString),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedAppAccessesIDs(); len(nodes) > 0 && !_u.mutation.AppAccessesCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   application.AppAccessesTable,
+			Columns: []string{application.AppAccessesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(appaccess.FieldID, field.TypeString),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.AppAccessesIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   application.AppAccessesTable,
+			Columns: []string{application.AppAccessesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(appaccess.FieldID, field.TypeString),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.LicensesCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   application.LicensesTable,
+			Columns: []string{application.LicensesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(license.FieldID, field.TypeString),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedLicensesIDs(); len(nodes) > 0 && !_u.mutation.LicensesCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   application.LicensesTable,
+			Columns: []string{application.LicensesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(license.FieldID, field.TypeString),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.LicensesIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   application.LicensesTable,
+			Columns: []string{application.LicensesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(license.FieldID, field.TypeString),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.SubscriptionsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   application.SubscriptionsTable,
+			Columns: []string{application.SubscriptionsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(subscription.FieldID, field.TypeString),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedSubscriptionsIDs(); len(nodes) > 0 && !_u.mutation.SubscriptionsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   application.SubscriptionsTable,
+			Columns: []string{application.SubscriptionsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(subscription.FieldID, field.TypeString),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.SubscriptionsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   application.SubscriptionsTable,
+			Columns: []string{application.SubscriptionsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(subscription.FieldID, field.TypeString),
 			},
 		}
 		for _, k := range nodes {

@@ -15,19 +15,28 @@ import (
 	"entgo.io/ent/dialect"
 	"entgo.io/ent/dialect/sql"
 	"entgo.io/ent/dialect/sql/sqlgraph"
+	"github.com/avhub/avhub/ent/appaccess"
 	"github.com/avhub/avhub/ent/application"
+	"github.com/avhub/avhub/ent/backfillfact"
+	"github.com/avhub/avhub/ent/backfillrun"
 	"github.com/avhub/avhub/ent/counter"
 	"github.com/avhub/avhub/ent/cursor"
 	"github.com/avhub/avhub/ent/deadletter"
 	"github.com/avhub/avhub/ent/identity"
 	"github.com/avhub/avhub/ent/identitysession"
+	"github.com/avhub/avhub/ent/invitation"
 	"github.com/avhub/avhub/ent/journalevent"
 	"github.com/avhub/avhub/ent/lane"
+	"github.com/avhub/avhub/ent/license"
+	"github.com/avhub/avhub/ent/membership"
 	"github.com/avhub/avhub/ent/mirrorgrave"
 	"github.com/avhub/avhub/ent/organization"
 	"github.com/avhub/avhub/ent/pluginstate"
 	"github.com/avhub/avhub/ent/seenevent"
 	"github.com/avhub/avhub/ent/ssoprovider"
+	"github.com/avhub/avhub/ent/subscription"
+	"github.com/avhub/avhub/ent/tenantdatabase"
+	"github.com/avhub/avhub/ent/tenantperson"
 )
 
 // Client is the client that holds all ent builders.
@@ -35,8 +44,14 @@ type Client struct {
 	config
 	// Schema is the client for creating, migrating and dropping schema.
 	Schema *migrate.Schema
+	// AppAccess is the client for interacting with the AppAccess builders.
+	AppAccess *AppAccessClient
 	// Application is the client for interacting with the Application builders.
 	Application *ApplicationClient
+	// BackfillFact is the client for interacting with the BackfillFact builders.
+	BackfillFact *BackfillFactClient
+	// BackfillRun is the client for interacting with the BackfillRun builders.
+	BackfillRun *BackfillRunClient
 	// Counter is the client for interacting with the Counter builders.
 	Counter *CounterClient
 	// Cursor is the client for interacting with the Cursor builders.
@@ -47,10 +62,16 @@ type Client struct {
 	Identity *IdentityClient
 	// IdentitySession is the client for interacting with the IdentitySession builders.
 	IdentitySession *IdentitySessionClient
+	// Invitation is the client for interacting with the Invitation builders.
+	Invitation *InvitationClient
 	// JournalEvent is the client for interacting with the JournalEvent builders.
 	JournalEvent *JournalEventClient
 	// Lane is the client for interacting with the Lane builders.
 	Lane *LaneClient
+	// License is the client for interacting with the License builders.
+	License *LicenseClient
+	// Membership is the client for interacting with the Membership builders.
+	Membership *MembershipClient
 	// MirrorGrave is the client for interacting with the MirrorGrave builders.
 	MirrorGrave *MirrorGraveClient
 	// Organization is the client for interacting with the Organization builders.
@@ -61,6 +82,12 @@ type Client struct {
 	SSOProvider *SSOProviderClient
 	// SeenEvent is the client for interacting with the SeenEvent builders.
 	SeenEvent *SeenEventClient
+	// Subscription is the client for interacting with the Subscription builders.
+	Subscription *SubscriptionClient
+	// TenantDatabase is the client for interacting with the TenantDatabase builders.
+	TenantDatabase *TenantDatabaseClient
+	// TenantPerson is the client for interacting with the TenantPerson builders.
+	TenantPerson *TenantPersonClient
 }
 
 // NewClient creates a new client configured with the given options.
@@ -72,19 +99,28 @@ func NewClient(opts ...Option) *Client {
 
 func (c *Client) init() {
 	c.Schema = migrate.NewSchema(c.driver)
+	c.AppAccess = NewAppAccessClient(c.config)
 	c.Application = NewApplicationClient(c.config)
+	c.BackfillFact = NewBackfillFactClient(c.config)
+	c.BackfillRun = NewBackfillRunClient(c.config)
 	c.Counter = NewCounterClient(c.config)
 	c.Cursor = NewCursorClient(c.config)
 	c.DeadLetter = NewDeadLetterClient(c.config)
 	c.Identity = NewIdentityClient(c.config)
 	c.IdentitySession = NewIdentitySessionClient(c.config)
+	c.Invitation = NewInvitationClient(c.config)
 	c.JournalEvent = NewJournalEventClient(c.config)
 	c.Lane = NewLaneClient(c.config)
+	c.License = NewLicenseClient(c.config)
+	c.Membership = NewMembershipClient(c.config)
 	c.MirrorGrave = NewMirrorGraveClient(c.config)
 	c.Organization = NewOrganizationClient(c.config)
 	c.PluginState = NewPluginStateClient(c.config)
 	c.SSOProvider = NewSSOProviderClient(c.config)
 	c.SeenEvent = NewSeenEventClient(c.config)
+	c.Subscription = NewSubscriptionClient(c.config)
+	c.TenantDatabase = NewTenantDatabaseClient(c.config)
+	c.TenantPerson = NewTenantPersonClient(c.config)
 }
 
 type (
@@ -177,19 +213,28 @@ func (c *Client) Tx(ctx context.Context) (*Tx, error) {
 	return &Tx{
 		ctx:             ctx,
 		config:          cfg,
+		AppAccess:       NewAppAccessClient(cfg),
 		Application:     NewApplicationClient(cfg),
+		BackfillFact:    NewBackfillFactClient(cfg),
+		BackfillRun:     NewBackfillRunClient(cfg),
 		Counter:         NewCounterClient(cfg),
 		Cursor:          NewCursorClient(cfg),
 		DeadLetter:      NewDeadLetterClient(cfg),
 		Identity:        NewIdentityClient(cfg),
 		IdentitySession: NewIdentitySessionClient(cfg),
+		Invitation:      NewInvitationClient(cfg),
 		JournalEvent:    NewJournalEventClient(cfg),
 		Lane:            NewLaneClient(cfg),
+		License:         NewLicenseClient(cfg),
+		Membership:      NewMembershipClient(cfg),
 		MirrorGrave:     NewMirrorGraveClient(cfg),
 		Organization:    NewOrganizationClient(cfg),
 		PluginState:     NewPluginStateClient(cfg),
 		SSOProvider:     NewSSOProviderClient(cfg),
 		SeenEvent:       NewSeenEventClient(cfg),
+		Subscription:    NewSubscriptionClient(cfg),
+		TenantDatabase:  NewTenantDatabaseClient(cfg),
+		TenantPerson:    NewTenantPersonClient(cfg),
 	}, nil
 }
 
@@ -209,26 +254,35 @@ func (c *Client) BeginTx(ctx context.Context, opts *sql.TxOptions) (*Tx, error) 
 	return &Tx{
 		ctx:             ctx,
 		config:          cfg,
+		AppAccess:       NewAppAccessClient(cfg),
 		Application:     NewApplicationClient(cfg),
+		BackfillFact:    NewBackfillFactClient(cfg),
+		BackfillRun:     NewBackfillRunClient(cfg),
 		Counter:         NewCounterClient(cfg),
 		Cursor:          NewCursorClient(cfg),
 		DeadLetter:      NewDeadLetterClient(cfg),
 		Identity:        NewIdentityClient(cfg),
 		IdentitySession: NewIdentitySessionClient(cfg),
+		Invitation:      NewInvitationClient(cfg),
 		JournalEvent:    NewJournalEventClient(cfg),
 		Lane:            NewLaneClient(cfg),
+		License:         NewLicenseClient(cfg),
+		Membership:      NewMembershipClient(cfg),
 		MirrorGrave:     NewMirrorGraveClient(cfg),
 		Organization:    NewOrganizationClient(cfg),
 		PluginState:     NewPluginStateClient(cfg),
 		SSOProvider:     NewSSOProviderClient(cfg),
 		SeenEvent:       NewSeenEventClient(cfg),
+		Subscription:    NewSubscriptionClient(cfg),
+		TenantDatabase:  NewTenantDatabaseClient(cfg),
+		TenantPerson:    NewTenantPersonClient(cfg),
 	}, nil
 }
 
 // Debug returns a new debug-client. It's used to get verbose logging on specific operations.
 //
 //	client.Debug().
-//		Application.
+//		AppAccess.
 //		Query().
 //		Count(ctx)
 func (c *Client) Debug() *Client {
@@ -251,9 +305,10 @@ func (c *Client) Close() error {
 // In order to add hooks to a specific client, call: `client.Node.Use(...)`.
 func (c *Client) Use(hooks ...Hook) {
 	for _, n := range []interface{ Use(...Hook) }{
-		c.Application, c.Counter, c.Cursor, c.DeadLetter, c.Identity, c.IdentitySession,
-		c.JournalEvent, c.Lane, c.MirrorGrave, c.Organization, c.PluginState,
-		c.SSOProvider, c.SeenEvent,
+		c.AppAccess, c.Application, c.BackfillFact, c.BackfillRun, c.Counter, c.Cursor,
+		c.DeadLetter, c.Identity, c.IdentitySession, c.Invitation, c.JournalEvent,
+		c.Lane, c.License, c.Membership, c.MirrorGrave, c.Organization, c.PluginState,
+		c.SSOProvider, c.SeenEvent, c.Subscription, c.TenantDatabase, c.TenantPerson,
 	} {
 		n.Use(hooks...)
 	}
@@ -263,9 +318,10 @@ func (c *Client) Use(hooks ...Hook) {
 // In order to add interceptors to a specific client, call: `client.Node.Intercept(...)`.
 func (c *Client) Intercept(interceptors ...Interceptor) {
 	for _, n := range []interface{ Intercept(...Interceptor) }{
-		c.Application, c.Counter, c.Cursor, c.DeadLetter, c.Identity, c.IdentitySession,
-		c.JournalEvent, c.Lane, c.MirrorGrave, c.Organization, c.PluginState,
-		c.SSOProvider, c.SeenEvent,
+		c.AppAccess, c.Application, c.BackfillFact, c.BackfillRun, c.Counter, c.Cursor,
+		c.DeadLetter, c.Identity, c.IdentitySession, c.Invitation, c.JournalEvent,
+		c.Lane, c.License, c.Membership, c.MirrorGrave, c.Organization, c.PluginState,
+		c.SSOProvider, c.SeenEvent, c.Subscription, c.TenantDatabase, c.TenantPerson,
 	} {
 		n.Intercept(interceptors...)
 	}
@@ -274,8 +330,14 @@ func (c *Client) Intercept(interceptors ...Interceptor) {
 // Mutate implements the ent.Mutator interface.
 func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 	switch m := m.(type) {
+	case *AppAccessMutation:
+		return c.AppAccess.mutate(ctx, m)
 	case *ApplicationMutation:
 		return c.Application.mutate(ctx, m)
+	case *BackfillFactMutation:
+		return c.BackfillFact.mutate(ctx, m)
+	case *BackfillRunMutation:
+		return c.BackfillRun.mutate(ctx, m)
 	case *CounterMutation:
 		return c.Counter.mutate(ctx, m)
 	case *CursorMutation:
@@ -286,10 +348,16 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 		return c.Identity.mutate(ctx, m)
 	case *IdentitySessionMutation:
 		return c.IdentitySession.mutate(ctx, m)
+	case *InvitationMutation:
+		return c.Invitation.mutate(ctx, m)
 	case *JournalEventMutation:
 		return c.JournalEvent.mutate(ctx, m)
 	case *LaneMutation:
 		return c.Lane.mutate(ctx, m)
+	case *LicenseMutation:
+		return c.License.mutate(ctx, m)
+	case *MembershipMutation:
+		return c.Membership.mutate(ctx, m)
 	case *MirrorGraveMutation:
 		return c.MirrorGrave.mutate(ctx, m)
 	case *OrganizationMutation:
@@ -300,8 +368,195 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 		return c.SSOProvider.mutate(ctx, m)
 	case *SeenEventMutation:
 		return c.SeenEvent.mutate(ctx, m)
+	case *SubscriptionMutation:
+		return c.Subscription.mutate(ctx, m)
+	case *TenantDatabaseMutation:
+		return c.TenantDatabase.mutate(ctx, m)
+	case *TenantPersonMutation:
+		return c.TenantPerson.mutate(ctx, m)
 	default:
 		return nil, fmt.Errorf("ent: unknown mutation type %T", m)
+	}
+}
+
+// AppAccessClient is a client for the AppAccess schema.
+type AppAccessClient struct {
+	config
+}
+
+// NewAppAccessClient returns a client for the AppAccess from the given config.
+func NewAppAccessClient(c config) *AppAccessClient {
+	return &AppAccessClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `appaccess.Hooks(f(g(h())))`.
+func (c *AppAccessClient) Use(hooks ...Hook) {
+	c.hooks.AppAccess = append(c.hooks.AppAccess, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `appaccess.Intercept(f(g(h())))`.
+func (c *AppAccessClient) Intercept(interceptors ...Interceptor) {
+	c.inters.AppAccess = append(c.inters.AppAccess, interceptors...)
+}
+
+// Create returns a builder for creating a AppAccess entity.
+func (c *AppAccessClient) Create() *AppAccessCreate {
+	mutation := newAppAccessMutation(c.config, OpCreate)
+	return &AppAccessCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of AppAccess entities.
+func (c *AppAccessClient) CreateBulk(builders ...*AppAccessCreate) *AppAccessCreateBulk {
+	return &AppAccessCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *AppAccessClient) MapCreateBulk(slice any, setFunc func(*AppAccessCreate, int)) *AppAccessCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &AppAccessCreateBulk{err: fmt.Errorf("calling to AppAccessClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*AppAccessCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &AppAccessCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for AppAccess.
+func (c *AppAccessClient) Update() *AppAccessUpdate {
+	mutation := newAppAccessMutation(c.config, OpUpdate)
+	return &AppAccessUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *AppAccessClient) UpdateOne(_m *AppAccess) *AppAccessUpdateOne {
+	mutation := newAppAccessMutation(c.config, OpUpdateOne, withAppAccess(_m))
+	return &AppAccessUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *AppAccessClient) UpdateOneID(id string) *AppAccessUpdateOne {
+	mutation := newAppAccessMutation(c.config, OpUpdateOne, withAppAccessID(id))
+	return &AppAccessUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for AppAccess.
+func (c *AppAccessClient) Delete() *AppAccessDelete {
+	mutation := newAppAccessMutation(c.config, OpDelete)
+	return &AppAccessDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *AppAccessClient) DeleteOne(_m *AppAccess) *AppAccessDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *AppAccessClient) DeleteOneID(id string) *AppAccessDeleteOne {
+	builder := c.Delete().Where(appaccess.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &AppAccessDeleteOne{builder}
+}
+
+// Query returns a query builder for AppAccess.
+func (c *AppAccessClient) Query() *AppAccessQuery {
+	return &AppAccessQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeAppAccess},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a AppAccess entity by its id.
+func (c *AppAccessClient) Get(ctx context.Context, id string) (*AppAccess, error) {
+	return c.Query().Where(appaccess.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *AppAccessClient) GetX(ctx context.Context, id string) *AppAccess {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// QueryIdentity queries the identity edge of a AppAccess.
+func (c *AppAccessClient) QueryIdentity(_m *AppAccess) *IdentityQuery {
+	query := (&IdentityClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(appaccess.Table, appaccess.FieldID, id),
+			sqlgraph.To(identity.Table, identity.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, appaccess.IdentityTable, appaccess.IdentityColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryApplication queries the application edge of a AppAccess.
+func (c *AppAccessClient) QueryApplication(_m *AppAccess) *ApplicationQuery {
+	query := (&ApplicationClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(appaccess.Table, appaccess.FieldID, id),
+			sqlgraph.To(application.Table, application.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, appaccess.ApplicationTable, appaccess.ApplicationColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryOrganization queries the organization edge of a AppAccess.
+func (c *AppAccessClient) QueryOrganization(_m *AppAccess) *OrganizationQuery {
+	query := (&OrganizationClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(appaccess.Table, appaccess.FieldID, id),
+			sqlgraph.To(organization.Table, organization.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, appaccess.OrganizationTable, appaccess.OrganizationColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// Hooks returns the client hooks.
+func (c *AppAccessClient) Hooks() []Hook {
+	return c.hooks.AppAccess
+}
+
+// Interceptors returns the client interceptors.
+func (c *AppAccessClient) Interceptors() []Interceptor {
+	return c.inters.AppAccess
+}
+
+func (c *AppAccessClient) mutate(ctx context.Context, m *AppAccessMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&AppAccessCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&AppAccessUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&AppAccessUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&AppAccessDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown AppAccess mutation op: %q", m.Op())
 	}
 }
 
@@ -429,6 +684,54 @@ func (c *ApplicationClient) QueryOrganization(_m *Application) *OrganizationQuer
 	return query
 }
 
+// QueryAppAccesses queries the app_accesses edge of a Application.
+func (c *ApplicationClient) QueryAppAccesses(_m *Application) *AppAccessQuery {
+	query := (&AppAccessClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(application.Table, application.FieldID, id),
+			sqlgraph.To(appaccess.Table, appaccess.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, application.AppAccessesTable, application.AppAccessesColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryLicenses queries the licenses edge of a Application.
+func (c *ApplicationClient) QueryLicenses(_m *Application) *LicenseQuery {
+	query := (&LicenseClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(application.Table, application.FieldID, id),
+			sqlgraph.To(license.Table, license.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, application.LicensesTable, application.LicensesColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QuerySubscriptions queries the subscriptions edge of a Application.
+func (c *ApplicationClient) QuerySubscriptions(_m *Application) *SubscriptionQuery {
+	query := (&SubscriptionClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(application.Table, application.FieldID, id),
+			sqlgraph.To(subscription.Table, subscription.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, application.SubscriptionsTable, application.SubscriptionsColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
 // Hooks returns the client hooks.
 func (c *ApplicationClient) Hooks() []Hook {
 	return c.hooks.Application
@@ -451,6 +754,272 @@ func (c *ApplicationClient) mutate(ctx context.Context, m *ApplicationMutation) 
 		return (&ApplicationDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
 	default:
 		return nil, fmt.Errorf("ent: unknown Application mutation op: %q", m.Op())
+	}
+}
+
+// BackfillFactClient is a client for the BackfillFact schema.
+type BackfillFactClient struct {
+	config
+}
+
+// NewBackfillFactClient returns a client for the BackfillFact from the given config.
+func NewBackfillFactClient(c config) *BackfillFactClient {
+	return &BackfillFactClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `backfillfact.Hooks(f(g(h())))`.
+func (c *BackfillFactClient) Use(hooks ...Hook) {
+	c.hooks.BackfillFact = append(c.hooks.BackfillFact, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `backfillfact.Intercept(f(g(h())))`.
+func (c *BackfillFactClient) Intercept(interceptors ...Interceptor) {
+	c.inters.BackfillFact = append(c.inters.BackfillFact, interceptors...)
+}
+
+// Create returns a builder for creating a BackfillFact entity.
+func (c *BackfillFactClient) Create() *BackfillFactCreate {
+	mutation := newBackfillFactMutation(c.config, OpCreate)
+	return &BackfillFactCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of BackfillFact entities.
+func (c *BackfillFactClient) CreateBulk(builders ...*BackfillFactCreate) *BackfillFactCreateBulk {
+	return &BackfillFactCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *BackfillFactClient) MapCreateBulk(slice any, setFunc func(*BackfillFactCreate, int)) *BackfillFactCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &BackfillFactCreateBulk{err: fmt.Errorf("calling to BackfillFactClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*BackfillFactCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &BackfillFactCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for BackfillFact.
+func (c *BackfillFactClient) Update() *BackfillFactUpdate {
+	mutation := newBackfillFactMutation(c.config, OpUpdate)
+	return &BackfillFactUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *BackfillFactClient) UpdateOne(_m *BackfillFact) *BackfillFactUpdateOne {
+	mutation := newBackfillFactMutation(c.config, OpUpdateOne, withBackfillFact(_m))
+	return &BackfillFactUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *BackfillFactClient) UpdateOneID(id int64) *BackfillFactUpdateOne {
+	mutation := newBackfillFactMutation(c.config, OpUpdateOne, withBackfillFactID(id))
+	return &BackfillFactUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for BackfillFact.
+func (c *BackfillFactClient) Delete() *BackfillFactDelete {
+	mutation := newBackfillFactMutation(c.config, OpDelete)
+	return &BackfillFactDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *BackfillFactClient) DeleteOne(_m *BackfillFact) *BackfillFactDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *BackfillFactClient) DeleteOneID(id int64) *BackfillFactDeleteOne {
+	builder := c.Delete().Where(backfillfact.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &BackfillFactDeleteOne{builder}
+}
+
+// Query returns a query builder for BackfillFact.
+func (c *BackfillFactClient) Query() *BackfillFactQuery {
+	return &BackfillFactQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeBackfillFact},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a BackfillFact entity by its id.
+func (c *BackfillFactClient) Get(ctx context.Context, id int64) (*BackfillFact, error) {
+	return c.Query().Where(backfillfact.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *BackfillFactClient) GetX(ctx context.Context, id int64) *BackfillFact {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// Hooks returns the client hooks.
+func (c *BackfillFactClient) Hooks() []Hook {
+	return c.hooks.BackfillFact
+}
+
+// Interceptors returns the client interceptors.
+func (c *BackfillFactClient) Interceptors() []Interceptor {
+	return c.inters.BackfillFact
+}
+
+func (c *BackfillFactClient) mutate(ctx context.Context, m *BackfillFactMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&BackfillFactCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&BackfillFactUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&BackfillFactUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&BackfillFactDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown BackfillFact mutation op: %q", m.Op())
+	}
+}
+
+// BackfillRunClient is a client for the BackfillRun schema.
+type BackfillRunClient struct {
+	config
+}
+
+// NewBackfillRunClient returns a client for the BackfillRun from the given config.
+func NewBackfillRunClient(c config) *BackfillRunClient {
+	return &BackfillRunClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `backfillrun.Hooks(f(g(h())))`.
+func (c *BackfillRunClient) Use(hooks ...Hook) {
+	c.hooks.BackfillRun = append(c.hooks.BackfillRun, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `backfillrun.Intercept(f(g(h())))`.
+func (c *BackfillRunClient) Intercept(interceptors ...Interceptor) {
+	c.inters.BackfillRun = append(c.inters.BackfillRun, interceptors...)
+}
+
+// Create returns a builder for creating a BackfillRun entity.
+func (c *BackfillRunClient) Create() *BackfillRunCreate {
+	mutation := newBackfillRunMutation(c.config, OpCreate)
+	return &BackfillRunCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of BackfillRun entities.
+func (c *BackfillRunClient) CreateBulk(builders ...*BackfillRunCreate) *BackfillRunCreateBulk {
+	return &BackfillRunCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *BackfillRunClient) MapCreateBulk(slice any, setFunc func(*BackfillRunCreate, int)) *BackfillRunCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &BackfillRunCreateBulk{err: fmt.Errorf("calling to BackfillRunClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*BackfillRunCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &BackfillRunCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for BackfillRun.
+func (c *BackfillRunClient) Update() *BackfillRunUpdate {
+	mutation := newBackfillRunMutation(c.config, OpUpdate)
+	return &BackfillRunUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *BackfillRunClient) UpdateOne(_m *BackfillRun) *BackfillRunUpdateOne {
+	mutation := newBackfillRunMutation(c.config, OpUpdateOne, withBackfillRun(_m))
+	return &BackfillRunUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *BackfillRunClient) UpdateOneID(id string) *BackfillRunUpdateOne {
+	mutation := newBackfillRunMutation(c.config, OpUpdateOne, withBackfillRunID(id))
+	return &BackfillRunUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for BackfillRun.
+func (c *BackfillRunClient) Delete() *BackfillRunDelete {
+	mutation := newBackfillRunMutation(c.config, OpDelete)
+	return &BackfillRunDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *BackfillRunClient) DeleteOne(_m *BackfillRun) *BackfillRunDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *BackfillRunClient) DeleteOneID(id string) *BackfillRunDeleteOne {
+	builder := c.Delete().Where(backfillrun.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &BackfillRunDeleteOne{builder}
+}
+
+// Query returns a query builder for BackfillRun.
+func (c *BackfillRunClient) Query() *BackfillRunQuery {
+	return &BackfillRunQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeBackfillRun},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a BackfillRun entity by its id.
+func (c *BackfillRunClient) Get(ctx context.Context, id string) (*BackfillRun, error) {
+	return c.Query().Where(backfillrun.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *BackfillRunClient) GetX(ctx context.Context, id string) *BackfillRun {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// Hooks returns the client hooks.
+func (c *BackfillRunClient) Hooks() []Hook {
+	return c.hooks.BackfillRun
+}
+
+// Interceptors returns the client interceptors.
+func (c *BackfillRunClient) Interceptors() []Interceptor {
+	return c.inters.BackfillRun
+}
+
+func (c *BackfillRunClient) mutate(ctx context.Context, m *BackfillRunMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&BackfillRunCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&BackfillRunUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&BackfillRunUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&BackfillRunDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown BackfillRun mutation op: %q", m.Op())
 	}
 }
 
@@ -977,6 +1546,70 @@ func (c *IdentityClient) QuerySessions(_m *Identity) *IdentitySessionQuery {
 	return query
 }
 
+// QueryMemberships queries the memberships edge of a Identity.
+func (c *IdentityClient) QueryMemberships(_m *Identity) *MembershipQuery {
+	query := (&MembershipClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(identity.Table, identity.FieldID, id),
+			sqlgraph.To(membership.Table, membership.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, identity.MembershipsTable, identity.MembershipsColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryAppAccesses queries the app_accesses edge of a Identity.
+func (c *IdentityClient) QueryAppAccesses(_m *Identity) *AppAccessQuery {
+	query := (&AppAccessClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(identity.Table, identity.FieldID, id),
+			sqlgraph.To(appaccess.Table, appaccess.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, identity.AppAccessesTable, identity.AppAccessesColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryLicenses queries the licenses edge of a Identity.
+func (c *IdentityClient) QueryLicenses(_m *Identity) *LicenseQuery {
+	query := (&LicenseClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(identity.Table, identity.FieldID, id),
+			sqlgraph.To(license.Table, license.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, identity.LicensesTable, identity.LicensesColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryOrganization queries the organization edge of a Identity.
+func (c *IdentityClient) QueryOrganization(_m *Identity) *OrganizationQuery {
+	query := (&OrganizationClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(identity.Table, identity.FieldID, id),
+			sqlgraph.To(organization.Table, organization.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, identity.OrganizationTable, identity.OrganizationColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
 // Hooks returns the client hooks.
 func (c *IdentityClient) Hooks() []Hook {
 	return c.hooks.Identity
@@ -1148,6 +1781,171 @@ func (c *IdentitySessionClient) mutate(ctx context.Context, m *IdentitySessionMu
 		return (&IdentitySessionDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
 	default:
 		return nil, fmt.Errorf("ent: unknown IdentitySession mutation op: %q", m.Op())
+	}
+}
+
+// InvitationClient is a client for the Invitation schema.
+type InvitationClient struct {
+	config
+}
+
+// NewInvitationClient returns a client for the Invitation from the given config.
+func NewInvitationClient(c config) *InvitationClient {
+	return &InvitationClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `invitation.Hooks(f(g(h())))`.
+func (c *InvitationClient) Use(hooks ...Hook) {
+	c.hooks.Invitation = append(c.hooks.Invitation, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `invitation.Intercept(f(g(h())))`.
+func (c *InvitationClient) Intercept(interceptors ...Interceptor) {
+	c.inters.Invitation = append(c.inters.Invitation, interceptors...)
+}
+
+// Create returns a builder for creating a Invitation entity.
+func (c *InvitationClient) Create() *InvitationCreate {
+	mutation := newInvitationMutation(c.config, OpCreate)
+	return &InvitationCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of Invitation entities.
+func (c *InvitationClient) CreateBulk(builders ...*InvitationCreate) *InvitationCreateBulk {
+	return &InvitationCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *InvitationClient) MapCreateBulk(slice any, setFunc func(*InvitationCreate, int)) *InvitationCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &InvitationCreateBulk{err: fmt.Errorf("calling to InvitationClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*InvitationCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &InvitationCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for Invitation.
+func (c *InvitationClient) Update() *InvitationUpdate {
+	mutation := newInvitationMutation(c.config, OpUpdate)
+	return &InvitationUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *InvitationClient) UpdateOne(_m *Invitation) *InvitationUpdateOne {
+	mutation := newInvitationMutation(c.config, OpUpdateOne, withInvitation(_m))
+	return &InvitationUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *InvitationClient) UpdateOneID(id string) *InvitationUpdateOne {
+	mutation := newInvitationMutation(c.config, OpUpdateOne, withInvitationID(id))
+	return &InvitationUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for Invitation.
+func (c *InvitationClient) Delete() *InvitationDelete {
+	mutation := newInvitationMutation(c.config, OpDelete)
+	return &InvitationDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *InvitationClient) DeleteOne(_m *Invitation) *InvitationDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *InvitationClient) DeleteOneID(id string) *InvitationDeleteOne {
+	builder := c.Delete().Where(invitation.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &InvitationDeleteOne{builder}
+}
+
+// Query returns a query builder for Invitation.
+func (c *InvitationClient) Query() *InvitationQuery {
+	return &InvitationQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeInvitation},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a Invitation entity by its id.
+func (c *InvitationClient) Get(ctx context.Context, id string) (*Invitation, error) {
+	return c.Query().Where(invitation.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *InvitationClient) GetX(ctx context.Context, id string) *Invitation {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// QueryMembership queries the membership edge of a Invitation.
+func (c *InvitationClient) QueryMembership(_m *Invitation) *MembershipQuery {
+	query := (&MembershipClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(invitation.Table, invitation.FieldID, id),
+			sqlgraph.To(membership.Table, membership.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, invitation.MembershipTable, invitation.MembershipColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryOrganization queries the organization edge of a Invitation.
+func (c *InvitationClient) QueryOrganization(_m *Invitation) *OrganizationQuery {
+	query := (&OrganizationClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(invitation.Table, invitation.FieldID, id),
+			sqlgraph.To(organization.Table, organization.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, invitation.OrganizationTable, invitation.OrganizationColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// Hooks returns the client hooks.
+func (c *InvitationClient) Hooks() []Hook {
+	return c.hooks.Invitation
+}
+
+// Interceptors returns the client interceptors.
+func (c *InvitationClient) Interceptors() []Interceptor {
+	return c.inters.Invitation
+}
+
+func (c *InvitationClient) mutate(ctx context.Context, m *InvitationMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&InvitationCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&InvitationUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&InvitationUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&InvitationDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown Invitation mutation op: %q", m.Op())
 	}
 }
 
@@ -1417,6 +2215,368 @@ func (c *LaneClient) mutate(ctx context.Context, m *LaneMutation) (Value, error)
 	}
 }
 
+// LicenseClient is a client for the License schema.
+type LicenseClient struct {
+	config
+}
+
+// NewLicenseClient returns a client for the License from the given config.
+func NewLicenseClient(c config) *LicenseClient {
+	return &LicenseClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `license.Hooks(f(g(h())))`.
+func (c *LicenseClient) Use(hooks ...Hook) {
+	c.hooks.License = append(c.hooks.License, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `license.Intercept(f(g(h())))`.
+func (c *LicenseClient) Intercept(interceptors ...Interceptor) {
+	c.inters.License = append(c.inters.License, interceptors...)
+}
+
+// Create returns a builder for creating a License entity.
+func (c *LicenseClient) Create() *LicenseCreate {
+	mutation := newLicenseMutation(c.config, OpCreate)
+	return &LicenseCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of License entities.
+func (c *LicenseClient) CreateBulk(builders ...*LicenseCreate) *LicenseCreateBulk {
+	return &LicenseCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *LicenseClient) MapCreateBulk(slice any, setFunc func(*LicenseCreate, int)) *LicenseCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &LicenseCreateBulk{err: fmt.Errorf("calling to LicenseClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*LicenseCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &LicenseCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for License.
+func (c *LicenseClient) Update() *LicenseUpdate {
+	mutation := newLicenseMutation(c.config, OpUpdate)
+	return &LicenseUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *LicenseClient) UpdateOne(_m *License) *LicenseUpdateOne {
+	mutation := newLicenseMutation(c.config, OpUpdateOne, withLicense(_m))
+	return &LicenseUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *LicenseClient) UpdateOneID(id string) *LicenseUpdateOne {
+	mutation := newLicenseMutation(c.config, OpUpdateOne, withLicenseID(id))
+	return &LicenseUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for License.
+func (c *LicenseClient) Delete() *LicenseDelete {
+	mutation := newLicenseMutation(c.config, OpDelete)
+	return &LicenseDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *LicenseClient) DeleteOne(_m *License) *LicenseDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *LicenseClient) DeleteOneID(id string) *LicenseDeleteOne {
+	builder := c.Delete().Where(license.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &LicenseDeleteOne{builder}
+}
+
+// Query returns a query builder for License.
+func (c *LicenseClient) Query() *LicenseQuery {
+	return &LicenseQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeLicense},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a License entity by its id.
+func (c *LicenseClient) Get(ctx context.Context, id string) (*License, error) {
+	return c.Query().Where(license.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *LicenseClient) GetX(ctx context.Context, id string) *License {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// QueryIdentity queries the identity edge of a License.
+func (c *LicenseClient) QueryIdentity(_m *License) *IdentityQuery {
+	query := (&IdentityClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(license.Table, license.FieldID, id),
+			sqlgraph.To(identity.Table, identity.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, license.IdentityTable, license.IdentityColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryOrganization queries the organization edge of a License.
+func (c *LicenseClient) QueryOrganization(_m *License) *OrganizationQuery {
+	query := (&OrganizationClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(license.Table, license.FieldID, id),
+			sqlgraph.To(organization.Table, organization.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, license.OrganizationTable, license.OrganizationColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryApplication queries the application edge of a License.
+func (c *LicenseClient) QueryApplication(_m *License) *ApplicationQuery {
+	query := (&ApplicationClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(license.Table, license.FieldID, id),
+			sqlgraph.To(application.Table, application.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, license.ApplicationTable, license.ApplicationColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// Hooks returns the client hooks.
+func (c *LicenseClient) Hooks() []Hook {
+	return c.hooks.License
+}
+
+// Interceptors returns the client interceptors.
+func (c *LicenseClient) Interceptors() []Interceptor {
+	return c.inters.License
+}
+
+func (c *LicenseClient) mutate(ctx context.Context, m *LicenseMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&LicenseCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&LicenseUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&LicenseUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&LicenseDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown License mutation op: %q", m.Op())
+	}
+}
+
+// MembershipClient is a client for the Membership schema.
+type MembershipClient struct {
+	config
+}
+
+// NewMembershipClient returns a client for the Membership from the given config.
+func NewMembershipClient(c config) *MembershipClient {
+	return &MembershipClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `membership.Hooks(f(g(h())))`.
+func (c *MembershipClient) Use(hooks ...Hook) {
+	c.hooks.Membership = append(c.hooks.Membership, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `membership.Intercept(f(g(h())))`.
+func (c *MembershipClient) Intercept(interceptors ...Interceptor) {
+	c.inters.Membership = append(c.inters.Membership, interceptors...)
+}
+
+// Create returns a builder for creating a Membership entity.
+func (c *MembershipClient) Create() *MembershipCreate {
+	mutation := newMembershipMutation(c.config, OpCreate)
+	return &MembershipCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of Membership entities.
+func (c *MembershipClient) CreateBulk(builders ...*MembershipCreate) *MembershipCreateBulk {
+	return &MembershipCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *MembershipClient) MapCreateBulk(slice any, setFunc func(*MembershipCreate, int)) *MembershipCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &MembershipCreateBulk{err: fmt.Errorf("calling to MembershipClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*MembershipCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &MembershipCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for Membership.
+func (c *MembershipClient) Update() *MembershipUpdate {
+	mutation := newMembershipMutation(c.config, OpUpdate)
+	return &MembershipUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *MembershipClient) UpdateOne(_m *Membership) *MembershipUpdateOne {
+	mutation := newMembershipMutation(c.config, OpUpdateOne, withMembership(_m))
+	return &MembershipUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *MembershipClient) UpdateOneID(id string) *MembershipUpdateOne {
+	mutation := newMembershipMutation(c.config, OpUpdateOne, withMembershipID(id))
+	return &MembershipUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for Membership.
+func (c *MembershipClient) Delete() *MembershipDelete {
+	mutation := newMembershipMutation(c.config, OpDelete)
+	return &MembershipDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *MembershipClient) DeleteOne(_m *Membership) *MembershipDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *MembershipClient) DeleteOneID(id string) *MembershipDeleteOne {
+	builder := c.Delete().Where(membership.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &MembershipDeleteOne{builder}
+}
+
+// Query returns a query builder for Membership.
+func (c *MembershipClient) Query() *MembershipQuery {
+	return &MembershipQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeMembership},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a Membership entity by its id.
+func (c *MembershipClient) Get(ctx context.Context, id string) (*Membership, error) {
+	return c.Query().Where(membership.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *MembershipClient) GetX(ctx context.Context, id string) *Membership {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// QueryIdentity queries the identity edge of a Membership.
+func (c *MembershipClient) QueryIdentity(_m *Membership) *IdentityQuery {
+	query := (&IdentityClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(membership.Table, membership.FieldID, id),
+			sqlgraph.To(identity.Table, identity.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, membership.IdentityTable, membership.IdentityColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryOrganization queries the organization edge of a Membership.
+func (c *MembershipClient) QueryOrganization(_m *Membership) *OrganizationQuery {
+	query := (&OrganizationClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(membership.Table, membership.FieldID, id),
+			sqlgraph.To(organization.Table, organization.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, membership.OrganizationTable, membership.OrganizationColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryInvitations queries the invitations edge of a Membership.
+func (c *MembershipClient) QueryInvitations(_m *Membership) *InvitationQuery {
+	query := (&InvitationClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(membership.Table, membership.FieldID, id),
+			sqlgraph.To(invitation.Table, invitation.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, membership.InvitationsTable, membership.InvitationsColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// Hooks returns the client hooks.
+func (c *MembershipClient) Hooks() []Hook {
+	return c.hooks.Membership
+}
+
+// Interceptors returns the client interceptors.
+func (c *MembershipClient) Interceptors() []Interceptor {
+	return c.inters.Membership
+}
+
+func (c *MembershipClient) mutate(ctx context.Context, m *MembershipMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&MembershipCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&MembershipUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&MembershipUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&MembershipDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown Membership mutation op: %q", m.Op())
+	}
+}
+
 // MirrorGraveClient is a client for the MirrorGrave schema.
 type MirrorGraveClient struct {
 	config
@@ -1683,6 +2843,102 @@ func (c *OrganizationClient) QuerySSOProviders(_m *Organization) *SSOProviderQue
 			sqlgraph.From(organization.Table, organization.FieldID, id),
 			sqlgraph.To(ssoprovider.Table, ssoprovider.FieldID),
 			sqlgraph.Edge(sqlgraph.O2M, false, organization.SSOProvidersTable, organization.SSOProvidersColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryIdentities queries the identities edge of a Organization.
+func (c *OrganizationClient) QueryIdentities(_m *Organization) *IdentityQuery {
+	query := (&IdentityClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(organization.Table, organization.FieldID, id),
+			sqlgraph.To(identity.Table, identity.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, organization.IdentitiesTable, organization.IdentitiesColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryMemberships queries the memberships edge of a Organization.
+func (c *OrganizationClient) QueryMemberships(_m *Organization) *MembershipQuery {
+	query := (&MembershipClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(organization.Table, organization.FieldID, id),
+			sqlgraph.To(membership.Table, membership.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, organization.MembershipsTable, organization.MembershipsColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryAppAccesses queries the app_accesses edge of a Organization.
+func (c *OrganizationClient) QueryAppAccesses(_m *Organization) *AppAccessQuery {
+	query := (&AppAccessClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(organization.Table, organization.FieldID, id),
+			sqlgraph.To(appaccess.Table, appaccess.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, organization.AppAccessesTable, organization.AppAccessesColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryLicenses queries the licenses edge of a Organization.
+func (c *OrganizationClient) QueryLicenses(_m *Organization) *LicenseQuery {
+	query := (&LicenseClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(organization.Table, organization.FieldID, id),
+			sqlgraph.To(license.Table, license.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, organization.LicensesTable, organization.LicensesColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QuerySubscriptions queries the subscriptions edge of a Organization.
+func (c *OrganizationClient) QuerySubscriptions(_m *Organization) *SubscriptionQuery {
+	query := (&SubscriptionClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(organization.Table, organization.FieldID, id),
+			sqlgraph.To(subscription.Table, subscription.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, organization.SubscriptionsTable, organization.SubscriptionsColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryInvitations queries the invitations edge of a Organization.
+func (c *OrganizationClient) QueryInvitations(_m *Organization) *InvitationQuery {
+	query := (&InvitationClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(organization.Table, organization.FieldID, id),
+			sqlgraph.To(invitation.Table, invitation.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, organization.InvitationsTable, organization.InvitationsColumn),
 		)
 		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
 		return fromV, nil
@@ -2130,16 +3386,449 @@ func (c *SeenEventClient) mutate(ctx context.Context, m *SeenEventMutation) (Val
 	}
 }
 
+// SubscriptionClient is a client for the Subscription schema.
+type SubscriptionClient struct {
+	config
+}
+
+// NewSubscriptionClient returns a client for the Subscription from the given config.
+func NewSubscriptionClient(c config) *SubscriptionClient {
+	return &SubscriptionClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `subscription.Hooks(f(g(h())))`.
+func (c *SubscriptionClient) Use(hooks ...Hook) {
+	c.hooks.Subscription = append(c.hooks.Subscription, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `subscription.Intercept(f(g(h())))`.
+func (c *SubscriptionClient) Intercept(interceptors ...Interceptor) {
+	c.inters.Subscription = append(c.inters.Subscription, interceptors...)
+}
+
+// Create returns a builder for creating a Subscription entity.
+func (c *SubscriptionClient) Create() *SubscriptionCreate {
+	mutation := newSubscriptionMutation(c.config, OpCreate)
+	return &SubscriptionCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of Subscription entities.
+func (c *SubscriptionClient) CreateBulk(builders ...*SubscriptionCreate) *SubscriptionCreateBulk {
+	return &SubscriptionCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *SubscriptionClient) MapCreateBulk(slice any, setFunc func(*SubscriptionCreate, int)) *SubscriptionCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &SubscriptionCreateBulk{err: fmt.Errorf("calling to SubscriptionClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*SubscriptionCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &SubscriptionCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for Subscription.
+func (c *SubscriptionClient) Update() *SubscriptionUpdate {
+	mutation := newSubscriptionMutation(c.config, OpUpdate)
+	return &SubscriptionUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *SubscriptionClient) UpdateOne(_m *Subscription) *SubscriptionUpdateOne {
+	mutation := newSubscriptionMutation(c.config, OpUpdateOne, withSubscription(_m))
+	return &SubscriptionUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *SubscriptionClient) UpdateOneID(id string) *SubscriptionUpdateOne {
+	mutation := newSubscriptionMutation(c.config, OpUpdateOne, withSubscriptionID(id))
+	return &SubscriptionUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for Subscription.
+func (c *SubscriptionClient) Delete() *SubscriptionDelete {
+	mutation := newSubscriptionMutation(c.config, OpDelete)
+	return &SubscriptionDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *SubscriptionClient) DeleteOne(_m *Subscription) *SubscriptionDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *SubscriptionClient) DeleteOneID(id string) *SubscriptionDeleteOne {
+	builder := c.Delete().Where(subscription.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &SubscriptionDeleteOne{builder}
+}
+
+// Query returns a query builder for Subscription.
+func (c *SubscriptionClient) Query() *SubscriptionQuery {
+	return &SubscriptionQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeSubscription},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a Subscription entity by its id.
+func (c *SubscriptionClient) Get(ctx context.Context, id string) (*Subscription, error) {
+	return c.Query().Where(subscription.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *SubscriptionClient) GetX(ctx context.Context, id string) *Subscription {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// QueryOrganization queries the organization edge of a Subscription.
+func (c *SubscriptionClient) QueryOrganization(_m *Subscription) *OrganizationQuery {
+	query := (&OrganizationClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(subscription.Table, subscription.FieldID, id),
+			sqlgraph.To(organization.Table, organization.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, subscription.OrganizationTable, subscription.OrganizationColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryApplication queries the application edge of a Subscription.
+func (c *SubscriptionClient) QueryApplication(_m *Subscription) *ApplicationQuery {
+	query := (&ApplicationClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(subscription.Table, subscription.FieldID, id),
+			sqlgraph.To(application.Table, application.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, subscription.ApplicationTable, subscription.ApplicationColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// Hooks returns the client hooks.
+func (c *SubscriptionClient) Hooks() []Hook {
+	return c.hooks.Subscription
+}
+
+// Interceptors returns the client interceptors.
+func (c *SubscriptionClient) Interceptors() []Interceptor {
+	return c.inters.Subscription
+}
+
+func (c *SubscriptionClient) mutate(ctx context.Context, m *SubscriptionMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&SubscriptionCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&SubscriptionUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&SubscriptionUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&SubscriptionDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown Subscription mutation op: %q", m.Op())
+	}
+}
+
+// TenantDatabaseClient is a client for the TenantDatabase schema.
+type TenantDatabaseClient struct {
+	config
+}
+
+// NewTenantDatabaseClient returns a client for the TenantDatabase from the given config.
+func NewTenantDatabaseClient(c config) *TenantDatabaseClient {
+	return &TenantDatabaseClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `tenantdatabase.Hooks(f(g(h())))`.
+func (c *TenantDatabaseClient) Use(hooks ...Hook) {
+	c.hooks.TenantDatabase = append(c.hooks.TenantDatabase, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `tenantdatabase.Intercept(f(g(h())))`.
+func (c *TenantDatabaseClient) Intercept(interceptors ...Interceptor) {
+	c.inters.TenantDatabase = append(c.inters.TenantDatabase, interceptors...)
+}
+
+// Create returns a builder for creating a TenantDatabase entity.
+func (c *TenantDatabaseClient) Create() *TenantDatabaseCreate {
+	mutation := newTenantDatabaseMutation(c.config, OpCreate)
+	return &TenantDatabaseCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of TenantDatabase entities.
+func (c *TenantDatabaseClient) CreateBulk(builders ...*TenantDatabaseCreate) *TenantDatabaseCreateBulk {
+	return &TenantDatabaseCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *TenantDatabaseClient) MapCreateBulk(slice any, setFunc func(*TenantDatabaseCreate, int)) *TenantDatabaseCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &TenantDatabaseCreateBulk{err: fmt.Errorf("calling to TenantDatabaseClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*TenantDatabaseCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &TenantDatabaseCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for TenantDatabase.
+func (c *TenantDatabaseClient) Update() *TenantDatabaseUpdate {
+	mutation := newTenantDatabaseMutation(c.config, OpUpdate)
+	return &TenantDatabaseUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *TenantDatabaseClient) UpdateOne(_m *TenantDatabase) *TenantDatabaseUpdateOne {
+	mutation := newTenantDatabaseMutation(c.config, OpUpdateOne, withTenantDatabase(_m))
+	return &TenantDatabaseUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *TenantDatabaseClient) UpdateOneID(id string) *TenantDatabaseUpdateOne {
+	mutation := newTenantDatabaseMutation(c.config, OpUpdateOne, withTenantDatabaseID(id))
+	return &TenantDatabaseUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for TenantDatabase.
+func (c *TenantDatabaseClient) Delete() *TenantDatabaseDelete {
+	mutation := newTenantDatabaseMutation(c.config, OpDelete)
+	return &TenantDatabaseDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *TenantDatabaseClient) DeleteOne(_m *TenantDatabase) *TenantDatabaseDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *TenantDatabaseClient) DeleteOneID(id string) *TenantDatabaseDeleteOne {
+	builder := c.Delete().Where(tenantdatabase.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &TenantDatabaseDeleteOne{builder}
+}
+
+// Query returns a query builder for TenantDatabase.
+func (c *TenantDatabaseClient) Query() *TenantDatabaseQuery {
+	return &TenantDatabaseQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeTenantDatabase},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a TenantDatabase entity by its id.
+func (c *TenantDatabaseClient) Get(ctx context.Context, id string) (*TenantDatabase, error) {
+	return c.Query().Where(tenantdatabase.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *TenantDatabaseClient) GetX(ctx context.Context, id string) *TenantDatabase {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// Hooks returns the client hooks.
+func (c *TenantDatabaseClient) Hooks() []Hook {
+	return c.hooks.TenantDatabase
+}
+
+// Interceptors returns the client interceptors.
+func (c *TenantDatabaseClient) Interceptors() []Interceptor {
+	return c.inters.TenantDatabase
+}
+
+func (c *TenantDatabaseClient) mutate(ctx context.Context, m *TenantDatabaseMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&TenantDatabaseCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&TenantDatabaseUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&TenantDatabaseUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&TenantDatabaseDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown TenantDatabase mutation op: %q", m.Op())
+	}
+}
+
+// TenantPersonClient is a client for the TenantPerson schema.
+type TenantPersonClient struct {
+	config
+}
+
+// NewTenantPersonClient returns a client for the TenantPerson from the given config.
+func NewTenantPersonClient(c config) *TenantPersonClient {
+	return &TenantPersonClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `tenantperson.Hooks(f(g(h())))`.
+func (c *TenantPersonClient) Use(hooks ...Hook) {
+	c.hooks.TenantPerson = append(c.hooks.TenantPerson, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `tenantperson.Intercept(f(g(h())))`.
+func (c *TenantPersonClient) Intercept(interceptors ...Interceptor) {
+	c.inters.TenantPerson = append(c.inters.TenantPerson, interceptors...)
+}
+
+// Create returns a builder for creating a TenantPerson entity.
+func (c *TenantPersonClient) Create() *TenantPersonCreate {
+	mutation := newTenantPersonMutation(c.config, OpCreate)
+	return &TenantPersonCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of TenantPerson entities.
+func (c *TenantPersonClient) CreateBulk(builders ...*TenantPersonCreate) *TenantPersonCreateBulk {
+	return &TenantPersonCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *TenantPersonClient) MapCreateBulk(slice any, setFunc func(*TenantPersonCreate, int)) *TenantPersonCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &TenantPersonCreateBulk{err: fmt.Errorf("calling to TenantPersonClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*TenantPersonCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &TenantPersonCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for TenantPerson.
+func (c *TenantPersonClient) Update() *TenantPersonUpdate {
+	mutation := newTenantPersonMutation(c.config, OpUpdate)
+	return &TenantPersonUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *TenantPersonClient) UpdateOne(_m *TenantPerson) *TenantPersonUpdateOne {
+	mutation := newTenantPersonMutation(c.config, OpUpdateOne, withTenantPerson(_m))
+	return &TenantPersonUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *TenantPersonClient) UpdateOneID(id string) *TenantPersonUpdateOne {
+	mutation := newTenantPersonMutation(c.config, OpUpdateOne, withTenantPersonID(id))
+	return &TenantPersonUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for TenantPerson.
+func (c *TenantPersonClient) Delete() *TenantPersonDelete {
+	mutation := newTenantPersonMutation(c.config, OpDelete)
+	return &TenantPersonDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *TenantPersonClient) DeleteOne(_m *TenantPerson) *TenantPersonDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *TenantPersonClient) DeleteOneID(id string) *TenantPersonDeleteOne {
+	builder := c.Delete().Where(tenantperson.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &TenantPersonDeleteOne{builder}
+}
+
+// Query returns a query builder for TenantPerson.
+func (c *TenantPersonClient) Query() *TenantPersonQuery {
+	return &TenantPersonQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeTenantPerson},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a TenantPerson entity by its id.
+func (c *TenantPersonClient) Get(ctx context.Context, id string) (*TenantPerson, error) {
+	return c.Query().Where(tenantperson.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *TenantPersonClient) GetX(ctx context.Context, id string) *TenantPerson {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// Hooks returns the client hooks.
+func (c *TenantPersonClient) Hooks() []Hook {
+	return c.hooks.TenantPerson
+}
+
+// Interceptors returns the client interceptors.
+func (c *TenantPersonClient) Interceptors() []Interceptor {
+	return c.inters.TenantPerson
+}
+
+func (c *TenantPersonClient) mutate(ctx context.Context, m *TenantPersonMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&TenantPersonCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&TenantPersonUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&TenantPersonUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&TenantPersonDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown TenantPerson mutation op: %q", m.Op())
+	}
+}
+
 // hooks and interceptors per client, for fast access.
 type (
 	hooks struct {
-		Application, Counter, Cursor, DeadLetter, Identity, IdentitySession,
-		JournalEvent, Lane, MirrorGrave, Organization, PluginState, SSOProvider,
-		SeenEvent []ent.Hook
+		AppAccess, Application, BackfillFact, BackfillRun, Counter, Cursor, DeadLetter,
+		Identity, IdentitySession, Invitation, JournalEvent, Lane, License, Membership,
+		MirrorGrave, Organization, PluginState, SSOProvider, SeenEvent, Subscription,
+		TenantDatabase, TenantPerson []ent.Hook
 	}
 	inters struct {
-		Application, Counter, Cursor, DeadLetter, Identity, IdentitySession,
-		JournalEvent, Lane, MirrorGrave, Organization, PluginState, SSOProvider,
-		SeenEvent []ent.Interceptor
+		AppAccess, Application, BackfillFact, BackfillRun, Counter, Cursor, DeadLetter,
+		Identity, IdentitySession, Invitation, JournalEvent, Lane, License, Membership,
+		MirrorGrave, Organization, PluginState, SSOProvider, SeenEvent, Subscription,
+		TenantDatabase, TenantPerson []ent.Interceptor
 	}
 )

@@ -12,19 +12,28 @@ import (
 	"entgo.io/ent"
 	"entgo.io/ent/dialect/sql"
 	"entgo.io/ent/dialect/sql/sqlgraph"
+	"github.com/avhub/avhub/ent/appaccess"
 	"github.com/avhub/avhub/ent/application"
+	"github.com/avhub/avhub/ent/backfillfact"
+	"github.com/avhub/avhub/ent/backfillrun"
 	"github.com/avhub/avhub/ent/counter"
 	"github.com/avhub/avhub/ent/cursor"
 	"github.com/avhub/avhub/ent/deadletter"
 	"github.com/avhub/avhub/ent/identity"
 	"github.com/avhub/avhub/ent/identitysession"
+	"github.com/avhub/avhub/ent/invitation"
 	"github.com/avhub/avhub/ent/journalevent"
 	"github.com/avhub/avhub/ent/lane"
+	"github.com/avhub/avhub/ent/license"
+	"github.com/avhub/avhub/ent/membership"
 	"github.com/avhub/avhub/ent/mirrorgrave"
 	"github.com/avhub/avhub/ent/organization"
 	"github.com/avhub/avhub/ent/pluginstate"
 	"github.com/avhub/avhub/ent/seenevent"
 	"github.com/avhub/avhub/ent/ssoprovider"
+	"github.com/avhub/avhub/ent/subscription"
+	"github.com/avhub/avhub/ent/tenantdatabase"
+	"github.com/avhub/avhub/ent/tenantperson"
 )
 
 // ent aliases to avoid import conflicts in user's code.
@@ -85,19 +94,28 @@ var (
 func checkColumn(t, c string) error {
 	initCheck.Do(func() {
 		columnCheck = sql.NewColumnCheck(map[string]func(string) bool{
+			appaccess.Table:       appaccess.ValidColumn,
 			application.Table:     application.ValidColumn,
+			backfillfact.Table:    backfillfact.ValidColumn,
+			backfillrun.Table:     backfillrun.ValidColumn,
 			counter.Table:         counter.ValidColumn,
 			cursor.Table:          cursor.ValidColumn,
 			deadletter.Table:      deadletter.ValidColumn,
 			identity.Table:        identity.ValidColumn,
 			identitysession.Table: identitysession.ValidColumn,
+			invitation.Table:      invitation.ValidColumn,
 			journalevent.Table:    journalevent.ValidColumn,
 			lane.Table:            lane.ValidColumn,
+			license.Table:         license.ValidColumn,
+			membership.Table:      membership.ValidColumn,
 			mirrorgrave.Table:     mirrorgrave.ValidColumn,
 			organization.Table:    organization.ValidColumn,
 			pluginstate.Table:     pluginstate.ValidColumn,
 			ssoprovider.Table:     ssoprovider.ValidColumn,
 			seenevent.Table:       seenevent.ValidColumn,
+			subscription.Table:    subscription.ValidColumn,
+			tenantdatabase.Table:  tenantdatabase.ValidColumn,
+			tenantperson.Table:    tenantperson.ValidColumn,
 		})
 	})
 	return columnCheck(t, c)

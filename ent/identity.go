@@ -11,6 +11,7 @@ import (
 	"entgo.io/ent"
 	"entgo.io/ent/dialect/sql"
 	"github.com/avhub/avhub/ent/identity"
+	"github.com/avhub/avhub/ent/organization"
 )
 
 // Identity is the model entity for the Identity schema.
@@ -81,9 +82,17 @@ type Identity struct {
 type IdentityEdges struct {
 	// Sessions holds the value of the sessions edge.
 	Sessions []*IdentitySession `json:"sessions,omitempty"`
+	// Memberships holds the value of the memberships edge.
+	Memberships []*Membership `json:"memberships,omitempty"`
+	// AppAccesses holds the value of the app_accesses edge.
+	AppAccesses []*AppAccess `json:"app_accesses,omitempty"`
+	// Licenses holds the value of the licenses edge.
+	Licenses []*License `json:"licenses,omitempty"`
+	// Organization holds the value of the organization edge.
+	Organization *Organization `json:"organization,omitempty"`
 	// loadedTypes holds the information for reporting if a
 	// type was loaded (or requested) in eager-loading or not.
-	loadedTypes [1]bool
+	loadedTypes [5]bool
 }
 
 // SessionsOrErr returns the Sessions value or an error if the edge
@@ -93,6 +102,44 @@ func (e IdentityEdges) SessionsOrErr() ([]*IdentitySession, error) {
 		return e.Sessions, nil
 	}
 	return nil, &NotLoadedError{edge: "sessions"}
+}
+
+// MembershipsOrErr returns the Memberships value or an error if the edge
+// was not loaded in eager-loading.
+func (e IdentityEdges) MembershipsOrErr() ([]*Membership, error) {
+	if e.loadedTypes[1] {
+		return e.Memberships, nil
+	}
+	return nil, &NotLoadedError{edge: "memberships"}
+}
+
+// AppAccessesOrErr returns the AppAccesses value or an error if the edge
+// was not loaded in eager-loading.
+func (e IdentityEdges) AppAccessesOrErr() ([]*AppAccess, error) {
+	if e.loadedTypes[2] {
+		return e.AppAccesses, nil
+	}
+	return nil, &NotLoadedError{edge: "app_accesses"}
+}
+
+// LicensesOrErr returns the Licenses value or an error if the edge
+// was not loaded in eager-loading.
+func (e IdentityEdges) LicensesOrErr() ([]*License, error) {
+	if e.loadedTypes[3] {
+		return e.Licenses, nil
+	}
+	return nil, &NotLoadedError{edge: "licenses"}
+}
+
+// OrganizationOrErr returns the Organization value or an error if the edge
+// was not loaded in eager-loading, or loaded but was not found.
+func (e IdentityEdges) OrganizationOrErr() (*Organization, error) {
+	if e.Organization != nil {
+		return e.Organization, nil
+	} else if e.loadedTypes[4] {
+		return nil, &NotFoundError{label: organization.Label}
+	}
+	return nil, &NotLoadedError{edge: "organization"}
 }
 
 // scanValues returns the types for scanning values from sql.Rows.
@@ -322,6 +369,26 @@ func (_m *Identity) Value(name string) (ent.Value, error) {
 // QuerySessions queries the "sessions" edge of the Identity entity.
 func (_m *Identity) QuerySessions() *IdentitySessionQuery {
 	return NewIdentityClient(_m.config).QuerySessions(_m)
+}
+
+// QueryMemberships queries the "memberships" edge of the Identity entity.
+func (_m *Identity) QueryMemberships() *MembershipQuery {
+	return NewIdentityClient(_m.config).QueryMemberships(_m)
+}
+
+// QueryAppAccesses queries the "app_accesses" edge of the Identity entity.
+func (_m *Identity) QueryAppAccesses() *AppAccessQuery {
+	return NewIdentityClient(_m.config).QueryAppAccesses(_m)
+}
+
+// QueryLicenses queries the "licenses" edge of the Identity entity.
+func (_m *Identity) QueryLicenses() *LicenseQuery {
+	return NewIdentityClient(_m.config).QueryLicenses(_m)
+}
+
+// QueryOrganization queries the "organization" edge of the Identity entity.
+func (_m *Identity) QueryOrganization() *OrganizationQuery {
+	return NewIdentityClient(_m.config).QueryOrganization(_m)
 }
 
 // Update returns a builder for updating this Identity.

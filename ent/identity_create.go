@@ -12,8 +12,12 @@ import (
 	"entgo.io/ent/dialect/sql"
 	"entgo.io/ent/dialect/sql/sqlgraph"
 	"entgo.io/ent/schema/field"
+	"github.com/avhub/avhub/ent/appaccess"
 	"github.com/avhub/avhub/ent/identity"
 	"github.com/avhub/avhub/ent/identitysession"
+	"github.com/avhub/avhub/ent/license"
+	"github.com/avhub/avhub/ent/membership"
+	"github.com/avhub/avhub/ent/organization"
 )
 
 // IdentityCreate is the builder for creating a Identity entity.
@@ -369,6 +373,70 @@ func (_c *IdentityCreate) AddSessions(v ...*IdentitySession) *IdentityCreate {
 	return _c.AddSessionIDs(ids...)
 }
 
+// AddMembershipIDs adds the "memberships" edge to the Membership entity by IDs.
+func (_c *IdentityCreate) AddMembershipIDs(ids ...string) *IdentityCreate {
+	_c.mutation.AddMembershipIDs(ids...)
+	return _c
+}
+
+// AddMemberships adds the "memberships" edges to the Membership entity.
+func (_c *IdentityCreate) AddMemberships(v ...*Membership) *IdentityCreate {
+	ids := make([]string, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddMembershipIDs(ids...)
+}
+
+// AddAppAccessIDs adds the "app_accesses" edge to the AppAccess entity by IDs.
+func (_c *IdentityCreate) AddAppAccessIDs(ids ...string) *IdentityCreate {
+	_c.mutation.AddAppAccessIDs(ids...)
+	return _c
+}
+
+// AddAppAccesses adds the "app_accesses" edges to the AppAccess entity.
+func (_c *IdentityCreate) AddAppAccesses(v ...*AppAccess) *IdentityCreate {
+	ids := make([]string, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddAppAccessIDs(ids...)
+}
+
+// AddLicenseIDs adds the "licenses" edge to the License entity by IDs.
+func (_c *IdentityCreate) AddLicenseIDs(ids ...string) *IdentityCreate {
+	_c.mutation.AddLicenseIDs(ids...)
+	return _c
+}
+
+// AddLicenses adds the "licenses" edges to the License entity.
+func (_c *IdentityCreate) AddLicenses(v ...*License) *IdentityCreate {
+	ids := make([]string, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddLicenseIDs(ids...)
+}
+
+// SetOrganizationID sets the "organization" edge to the Organization entity by ID.
+func (_c *IdentityCreate) SetOrganizationID(id string) *IdentityCreate {
+	_c.mutation.SetOrganizationID(id)
+	return _c
+}
+
+// SetNillableOrganizationID sets the "organization" edge to the Organization entity by ID if the given value is not nil.
+func (_c *IdentityCreate) SetNillableOrganizationID(id *string) *IdentityCreate {
+	if id != nil {
+		_c = _c.SetOrganizationID(*id)
+	}
+	return _c
+}
+
+// SetOrganization sets the "organization" edge to the Organization entity.
+func (_c *IdentityCreate) SetOrganization(v *Organization) *IdentityCreate {
+	return _c.SetOrganizationID(v.ID)
+}
+
 // Mutation returns the IdentityMutation object of the builder.
 func (_c *IdentityCreate) Mutation() *IdentityMutation {
 	return _c.mutation
@@ -551,10 +619,6 @@ func (_c *IdentityCreate) createSpec() (*Identity, *sqlgraph.CreateSpec) {
 		_spec.SetField(identity.FieldSubjectType, field.TypeString, value)
 		_node.SubjectType = &value
 	}
-	if value, ok := _c.mutation.TenantID(); ok {
-		_spec.SetField(identity.FieldTenantID, field.TypeString, value)
-		_node.TenantID = &value
-	}
 	if value, ok := _c.mutation.AppRole(); ok {
 		_spec.SetField(identity.FieldAppRole, field.TypeString, value)
 		_node.AppRole = &value
@@ -585,6 +649,71 @@ func (_c *IdentityCreate) createSpec() (*Identity, *sqlgraph.CreateSpec) {
 		for _, k := range nodes {
 			edge.Target.Nodes = append(edge.Target.Nodes, k)
 		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.MembershipsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   identity.MembershipsTable,
+			Columns: []string{identity.MembershipsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(membership.FieldID, field.TypeString),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.AppAccessesIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   identity.AppAccessesTable,
+			Columns: []string{identity.AppAccessesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(appaccess.FieldID, field.TypeString),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.LicensesIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   identity.LicensesTable,
+			Columns: []string{identity.LicensesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(license.FieldID, field.TypeString),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.OrganizationIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: true,
+			Table:   identity.OrganizationTable,
+			Columns: []string{identity.OrganizationColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(organization.FieldID, field.TypeString),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_node.TenantID = &nodes[0]
 		_spec.Edges = append(_spec.Edges, edge)
 	}
 	return _node, _spec

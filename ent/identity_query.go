@@ -12,19 +12,27 @@ import (
 	"entgo.io/ent/dialect/sql"
 	"entgo.io/ent/dialect/sql/sqlgraph"
 	"entgo.io/ent/schema/field"
+	"github.com/avhub/avhub/ent/appaccess"
 	"github.com/avhub/avhub/ent/identity"
 	"github.com/avhub/avhub/ent/identitysession"
+	"github.com/avhub/avhub/ent/license"
+	"github.com/avhub/avhub/ent/membership"
+	"github.com/avhub/avhub/ent/organization"
 	"github.com/avhub/avhub/ent/predicate"
 )
 
 // IdentityQuery is the builder for querying Identity entities.
 type IdentityQuery struct {
 	config
-	ctx          *QueryContext
-	order        []identity.OrderOption
-	inters       []Interceptor
-	predicates   []predicate.Identity
-	withSessions *IdentitySessionQuery
+	ctx              *QueryContext
+	order            []identity.OrderOption
+	inters           []Interceptor
+	predicates       []predicate.Identity
+	withSessions     *IdentitySessionQuery
+	withMemberships  *MembershipQuery
+	withAppAccesses  *AppAccessQuery
+	withLicenses     *LicenseQuery
+	withOrganization *OrganizationQuery
 	// intermediate query (i.e. traversal path).
 	sql  *sql.Selector
 	path func(context.Context) (*sql.Selector, error)
@@ -76,6 +84,94 @@ func (_q *IdentityQuery) QuerySessions() *IdentitySessionQuery {
 			sqlgraph.From(identity.Table, identity.FieldID, selector),
 			sqlgraph.To(identitysession.Table, identitysession.FieldID),
 			sqlgraph.Edge(sqlgraph.O2M, false, identity.SessionsTable, identity.SessionsColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryMemberships chains the current query on the "memberships" edge.
+func (_q *IdentityQuery) QueryMemberships() *MembershipQuery {
+	query := (&MembershipClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(identity.Table, identity.FieldID, selector),
+			sqlgraph.To(membership.Table, membership.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, identity.MembershipsTable, identity.MembershipsColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryAppAccesses chains the current query on the "app_accesses" edge.
+func (_q *IdentityQuery) QueryAppAccesses() *AppAccessQuery {
+	query := (&AppAccessClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(identity.Table, identity.FieldID, selector),
+			sqlgraph.To(appaccess.Table, appaccess.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, identity.AppAccessesTable, identity.AppAccessesColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryLicenses chains the current query on the "licenses" edge.
+func (_q *IdentityQuery) QueryLicenses() *LicenseQuery {
+	query := (&LicenseClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(identity.Table, identity.FieldID, selector),
+			sqlgraph.To(license.Table, license.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, identity.LicensesTable, identity.LicensesColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryOrganization chains the current query on the "organization" edge.
+func (_q *IdentityQuery) QueryOrganization() *OrganizationQuery {
+	query := (&OrganizationClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(identity.Table, identity.FieldID, selector),
+			sqlgraph.To(organization.Table, organization.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, identity.OrganizationTable, identity.OrganizationColumn),
 		)
 		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
 		return fromU, nil
@@ -270,12 +366,16 @@ func (_q *IdentityQuery) Clone() *IdentityQuery {
 		return nil
 	}
 	return &IdentityQuery{
-		config:       _q.config,
-		ctx:          _q.ctx.Clone(),
-		order:        append([]identity.OrderOption{}, _q.order...),
-		inters:       append([]Interceptor{}, _q.inters...),
-		predicates:   append([]predicate.Identity{}, _q.predicates...),
-		withSessions: _q.withSessions.Clone(),
+		config:           _q.config,
+		ctx:              _q.ctx.Clone(),
+		order:            append([]identity.OrderOption{}, _q.order...),
+		inters:           append([]Interceptor{}, _q.inters...),
+		predicates:       append([]predicate.Identity{}, _q.predicates...),
+		withSessions:     _q.withSessions.Clone(),
+		withMemberships:  _q.withMemberships.Clone(),
+		withAppAccesses:  _q.withAppAccesses.Clone(),
+		withLicenses:     _q.withLicenses.Clone(),
+		withOrganization: _q.withOrganization.Clone(),
 		// clone intermediate query.
 		sql:  _q.sql.Clone(),
 		path: _q.path,
@@ -290,6 +390,50 @@ func (_q *IdentityQuery) WithSessions(opts ...func(*IdentitySessionQuery)) *Iden
 		opt(query)
 	}
 	_q.withSessions = query
+	return _q
+}
+
+// WithMemberships tells the query-builder to eager-load the nodes that are connected to
+// the "memberships" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *IdentityQuery) WithMemberships(opts ...func(*MembershipQuery)) *IdentityQuery {
+	query := (&MembershipClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withMemberships = query
+	return _q
+}
+
+// WithAppAccesses tells the query-builder to eager-load the nodes that are connected to
+// the "app_accesses" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *IdentityQuery) WithAppAccesses(opts ...func(*AppAccessQuery)) *IdentityQuery {
+	query := (&AppAccessClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withAppAccesses = query
+	return _q
+}
+
+// WithLicenses tells the query-builder to eager-load the nodes that are connected to
+// the "licenses" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *IdentityQuery) WithLicenses(opts ...func(*LicenseQuery)) *IdentityQuery {
+	query := (&LicenseClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withLicenses = query
+	return _q
+}
+
+// WithOrganization tells the query-builder to eager-load the nodes that are connected to
+// the "organization" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *IdentityQuery) WithOrganization(opts ...func(*OrganizationQuery)) *IdentityQuery {
+	query := (&OrganizationClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withOrganization = query
 	return _q
 }
 
@@ -371,8 +515,12 @@ func (_q *IdentityQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*Ide
 	var (
 		nodes       = []*Identity{}
 		_spec       = _q.querySpec()
-		loadedTypes = [1]bool{
+		loadedTypes = [5]bool{
 			_q.withSessions != nil,
+			_q.withMemberships != nil,
+			_q.withAppAccesses != nil,
+			_q.withLicenses != nil,
+			_q.withOrganization != nil,
 		}
 	)
 	_spec.ScanValues = func(columns []string) ([]any, error) {
@@ -397,6 +545,33 @@ func (_q *IdentityQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*Ide
 		if err := _q.loadSessions(ctx, query, nodes,
 			func(n *Identity) { n.Edges.Sessions = []*IdentitySession{} },
 			func(n *Identity, e *IdentitySession) { n.Edges.Sessions = append(n.Edges.Sessions, e) }); err != nil {
+			return nil, err
+		}
+	}
+	if query := _q.withMemberships; query != nil {
+		if err := _q.loadMemberships(ctx, query, nodes,
+			func(n *Identity) { n.Edges.Memberships = []*Membership{} },
+			func(n *Identity, e *Membership) { n.Edges.Memberships = append(n.Edges.Memberships, e) }); err != nil {
+			return nil, err
+		}
+	}
+	if query := _q.withAppAccesses; query != nil {
+		if err := _q.loadAppAccesses(ctx, query, nodes,
+			func(n *Identity) { n.Edges.AppAccesses = []*AppAccess{} },
+			func(n *Identity, e *AppAccess) { n.Edges.AppAccesses = append(n.Edges.AppAccesses, e) }); err != nil {
+			return nil, err
+		}
+	}
+	if query := _q.withLicenses; query != nil {
+		if err := _q.loadLicenses(ctx, query, nodes,
+			func(n *Identity) { n.Edges.Licenses = []*License{} },
+			func(n *Identity, e *License) { n.Edges.Licenses = append(n.Edges.Licenses, e) }); err != nil {
+			return nil, err
+		}
+	}
+	if query := _q.withOrganization; query != nil {
+		if err := _q.loadOrganization(ctx, query, nodes, nil,
+			func(n *Identity, e *Organization) { n.Edges.Organization = e }); err != nil {
 			return nil, err
 		}
 	}
@@ -433,6 +608,137 @@ func (_q *IdentityQuery) loadSessions(ctx context.Context, query *IdentitySessio
 	}
 	return nil
 }
+func (_q *IdentityQuery) loadMemberships(ctx context.Context, query *MembershipQuery, nodes []*Identity, init func(*Identity), assign func(*Identity, *Membership)) error {
+	fks := make([]driver.Value, 0, len(nodes))
+	nodeids := make(map[string]*Identity)
+	for i := range nodes {
+		fks = append(fks, nodes[i].ID)
+		nodeids[nodes[i].ID] = nodes[i]
+		if init != nil {
+			init(nodes[i])
+		}
+	}
+	if len(query.ctx.Fields) > 0 {
+		query.ctx.AppendFieldOnce(membership.FieldIdentityID)
+	}
+	query.Where(predicate.Membership(func(s *sql.Selector) {
+		s.Where(sql.InValues(s.C(identity.MembershipsColumn), fks...))
+	}))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		fk := n.IdentityID
+		if fk == nil {
+			return fmt.Errorf(`foreign-key "identity_id" is nil for node %v`, n.ID)
+		}
+		node, ok := nodeids[*fk]
+		if !ok {
+			return fmt.Errorf(`unexpected referenced foreign-key "identity_id" returned %v for node %v`, *fk, n.ID)
+		}
+		assign(node, n)
+	}
+	return nil
+}
+func (_q *IdentityQuery) loadAppAccesses(ctx context.Context, query *AppAccessQuery, nodes []*Identity, init func(*Identity), assign func(*Identity, *AppAccess)) error {
+	fks := make([]driver.Value, 0, len(nodes))
+	nodeids := make(map[string]*Identity)
+	for i := range nodes {
+		fks = append(fks, nodes[i].ID)
+		nodeids[nodes[i].ID] = nodes[i]
+		if init != nil {
+			init(nodes[i])
+		}
+	}
+	if len(query.ctx.Fields) > 0 {
+		query.ctx.AppendFieldOnce(appaccess.FieldIdentityID)
+	}
+	query.Where(predicate.AppAccess(func(s *sql.Selector) {
+		s.Where(sql.InValues(s.C(identity.AppAccessesColumn), fks...))
+	}))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		fk := n.IdentityID
+		if fk == nil {
+			return fmt.Errorf(`foreign-key "identity_id" is nil for node %v`, n.ID)
+		}
+		node, ok := nodeids[*fk]
+		if !ok {
+			return fmt.Errorf(`unexpected referenced foreign-key "identity_id" returned %v for node %v`, *fk, n.ID)
+		}
+		assign(node, n)
+	}
+	return nil
+}
+func (_q *IdentityQuery) loadLicenses(ctx context.Context, query *LicenseQuery, nodes []*Identity, init func(*Identity), assign func(*Identity, *License)) error {
+	fks := make([]driver.Value, 0, len(nodes))
+	nodeids := make(map[string]*Identity)
+	for i := range nodes {
+		fks = append(fks, nodes[i].ID)
+		nodeids[nodes[i].ID] = nodes[i]
+		if init != nil {
+			init(nodes[i])
+		}
+	}
+	if len(query.ctx.Fields) > 0 {
+		query.ctx.AppendFieldOnce(license.FieldIdentityID)
+	}
+	query.Where(predicate.License(func(s *sql.Selector) {
+		s.Where(sql.InValues(s.C(identity.LicensesColumn), fks...))
+	}))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		fk := n.IdentityID
+		if fk == nil {
+			return fmt.Errorf(`foreign-key "identity_id" is nil for node %v`, n.ID)
+		}
+		node, ok := nodeids[*fk]
+		if !ok {
+			return fmt.Errorf(`unexpected referenced foreign-key "identity_id" returned %v for node %v`, *fk, n.ID)
+		}
+		assign(node, n)
+	}
+	return nil
+}
+func (_q *IdentityQuery) loadOrganization(ctx context.Context, query *OrganizationQuery, nodes []*Identity, init func(*Identity), assign func(*Identity, *Organization)) error {
+	ids := make([]string, 0, len(nodes))
+	nodeids := make(map[string][]*Identity)
+	for i := range nodes {
+		if nodes[i].TenantID == nil {
+			continue
+		}
+		fk := *nodes[i].TenantID
+		if _, ok := nodeids[fk]; !ok {
+			ids = append(ids, fk)
+		}
+		nodeids[fk] = append(nodeids[fk], nodes[i])
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	query.Where(organization.IDIn(ids...))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		nodes, ok := nodeids[n.ID]
+		if !ok {
+			return fmt.Errorf(`unexpected foreign-key "tenant_id" returned %v`, n.ID)
+		}
+		for i := range nodes {
+			assign(nodes[i], n)
+		}
+	}
+	return nil
+}
 
 func (_q *IdentityQuery) sqlCount(ctx context.Context) (int, error) {
 	_spec := _q.querySpec()
@@ -458,6 +764,9 @@ func (_q *IdentityQuery) querySpec() *sqlgraph.QuerySpec {
 			if fields[i] != identity.FieldID {
 				_spec.Node.Columns = append(_spec.Node.Columns, fields[i])
 			}
+		}
+		if _q.withOrganization != nil {
+			_spec.Node.AddColumnOnce(identity.FieldTenantID)
 		}
 	}
 	if ps := _q.predicates; len(ps) > 0 {

@@ -12,20 +12,29 @@ import (
 
 	"entgo.io/ent"
 	"entgo.io/ent/dialect/sql"
+	"github.com/avhub/avhub/ent/appaccess"
 	"github.com/avhub/avhub/ent/application"
+	"github.com/avhub/avhub/ent/backfillfact"
+	"github.com/avhub/avhub/ent/backfillrun"
 	"github.com/avhub/avhub/ent/counter"
 	"github.com/avhub/avhub/ent/cursor"
 	"github.com/avhub/avhub/ent/deadletter"
 	"github.com/avhub/avhub/ent/identity"
 	"github.com/avhub/avhub/ent/identitysession"
+	"github.com/avhub/avhub/ent/invitation"
 	"github.com/avhub/avhub/ent/journalevent"
 	"github.com/avhub/avhub/ent/lane"
+	"github.com/avhub/avhub/ent/license"
+	"github.com/avhub/avhub/ent/membership"
 	"github.com/avhub/avhub/ent/mirrorgrave"
 	"github.com/avhub/avhub/ent/organization"
 	"github.com/avhub/avhub/ent/pluginstate"
 	"github.com/avhub/avhub/ent/predicate"
 	"github.com/avhub/avhub/ent/seenevent"
 	"github.com/avhub/avhub/ent/ssoprovider"
+	"github.com/avhub/avhub/ent/subscription"
+	"github.com/avhub/avhub/ent/tenantdatabase"
+	"github.com/avhub/avhub/ent/tenantperson"
 )
 
 const (
@@ -37,20 +46,1256 @@ const (
 	OpUpdateOne = ent.OpUpdateOne
 
 	// Node types.
+	TypeAppAccess       = "AppAccess"
 	TypeApplication     = "Application"
+	TypeBackfillFact    = "BackfillFact"
+	TypeBackfillRun     = "BackfillRun"
 	TypeCounter         = "Counter"
 	TypeCursor          = "Cursor"
 	TypeDeadLetter      = "DeadLetter"
 	TypeIdentity        = "Identity"
 	TypeIdentitySession = "IdentitySession"
+	TypeInvitation      = "Invitation"
 	TypeJournalEvent    = "JournalEvent"
 	TypeLane            = "Lane"
+	TypeLicense         = "License"
+	TypeMembership      = "Membership"
 	TypeMirrorGrave     = "MirrorGrave"
 	TypeOrganization    = "Organization"
 	TypePluginState     = "PluginState"
 	TypeSSOProvider     = "SSOProvider"
 	TypeSeenEvent       = "SeenEvent"
+	TypeSubscription    = "Subscription"
+	TypeTenantDatabase  = "TenantDatabase"
+	TypeTenantPerson    = "TenantPerson"
 )
+
+// AppAccessMutation represents an operation that mutates the AppAccess nodes in the graph.
+type AppAccessMutation struct {
+	config
+	op                  Op
+	typ                 string
+	id                  *string
+	created_at          *time.Time
+	updated_at          *time.Time
+	synced_at           *time.Time
+	sync_state          *[]byte
+	role_id             *string
+	role_name           *string
+	role_slug           *string
+	has_access          *bool
+	access_type         *string
+	clearedFields       map[string]struct{}
+	identity            *string
+	clearedidentity     bool
+	application         *string
+	clearedapplication  bool
+	organization        *string
+	clearedorganization bool
+	done                bool
+	oldValue            func(context.Context) (*AppAccess, error)
+	predicates          []predicate.AppAccess
+}
+
+var _ ent.Mutation = (*AppAccessMutation)(nil)
+
+// appaccessOption allows management of the mutation configuration using functional options.
+type appaccessOption func(*AppAccessMutation)
+
+// newAppAccessMutation creates new mutation for the AppAccess entity.
+func newAppAccessMutation(c config, op Op, opts ...appaccessOption) *AppAccessMutation {
+	m := &AppAccessMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeAppAccess,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withAppAccessID sets the ID field of the mutation.
+func withAppAccessID(id string) appaccessOption {
+	return func(m *AppAccessMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *AppAccess
+		)
+		m.oldValue = func(ctx context.Context) (*AppAccess, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().AppAccess.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withAppAccess sets the old AppAccess of the mutation.
+func withAppAccess(node *AppAccess) appaccessOption {
+	return func(m *AppAccessMutation) {
+		m.oldValue = func(context.Context) (*AppAccess, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m AppAccessMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m AppAccessMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of AppAccess entities.
+func (m *AppAccessMutation) SetID(id string) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *AppAccessMutation) ID() (id string, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *AppAccessMutation) IDs(ctx context.Context) ([]string, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []string{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().AppAccess.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetCreatedAt sets the "created_at" field.
+func (m *AppAccessMutation) SetCreatedAt(t time.Time) {
+	m.created_at = &t
+}
+
+// CreatedAt returns the value of the "created_at" field in the mutation.
+func (m *AppAccessMutation) CreatedAt() (r time.Time, exists bool) {
+	v := m.created_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCreatedAt returns the old "created_at" field's value of the AppAccess entity.
+// If the AppAccess object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AppAccessMutation) OldCreatedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCreatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCreatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCreatedAt: %w", err)
+	}
+	return oldValue.CreatedAt, nil
+}
+
+// ResetCreatedAt resets all changes to the "created_at" field.
+func (m *AppAccessMutation) ResetCreatedAt() {
+	m.created_at = nil
+}
+
+// SetUpdatedAt sets the "updated_at" field.
+func (m *AppAccessMutation) SetUpdatedAt(t time.Time) {
+	m.updated_at = &t
+}
+
+// UpdatedAt returns the value of the "updated_at" field in the mutation.
+func (m *AppAccessMutation) UpdatedAt() (r time.Time, exists bool) {
+	v := m.updated_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldUpdatedAt returns the old "updated_at" field's value of the AppAccess entity.
+// If the AppAccess object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AppAccessMutation) OldUpdatedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldUpdatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldUpdatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldUpdatedAt: %w", err)
+	}
+	return oldValue.UpdatedAt, nil
+}
+
+// ResetUpdatedAt resets all changes to the "updated_at" field.
+func (m *AppAccessMutation) ResetUpdatedAt() {
+	m.updated_at = nil
+}
+
+// SetSyncedAt sets the "synced_at" field.
+func (m *AppAccessMutation) SetSyncedAt(t time.Time) {
+	m.synced_at = &t
+}
+
+// SyncedAt returns the value of the "synced_at" field in the mutation.
+func (m *AppAccessMutation) SyncedAt() (r time.Time, exists bool) {
+	v := m.synced_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSyncedAt returns the old "synced_at" field's value of the AppAccess entity.
+// If the AppAccess object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AppAccessMutation) OldSyncedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSyncedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSyncedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSyncedAt: %w", err)
+	}
+	return oldValue.SyncedAt, nil
+}
+
+// ResetSyncedAt resets all changes to the "synced_at" field.
+func (m *AppAccessMutation) ResetSyncedAt() {
+	m.synced_at = nil
+}
+
+// SetSyncState sets the "sync_state" field.
+func (m *AppAccessMutation) SetSyncState(b []byte) {
+	m.sync_state = &b
+}
+
+// SyncState returns the value of the "sync_state" field in the mutation.
+func (m *AppAccessMutation) SyncState() (r []byte, exists bool) {
+	v := m.sync_state
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSyncState returns the old "sync_state" field's value of the AppAccess entity.
+// If the AppAccess object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AppAccessMutation) OldSyncState(ctx context.Context) (v []byte, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSyncState is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSyncState requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSyncState: %w", err)
+	}
+	return oldValue.SyncState, nil
+}
+
+// ClearSyncState clears the value of the "sync_state" field.
+func (m *AppAccessMutation) ClearSyncState() {
+	m.sync_state = nil
+	m.clearedFields[appaccess.FieldSyncState] = struct{}{}
+}
+
+// SyncStateCleared returns if the "sync_state" field was cleared in this mutation.
+func (m *AppAccessMutation) SyncStateCleared() bool {
+	_, ok := m.clearedFields[appaccess.FieldSyncState]
+	return ok
+}
+
+// ResetSyncState resets all changes to the "sync_state" field.
+func (m *AppAccessMutation) ResetSyncState() {
+	m.sync_state = nil
+	delete(m.clearedFields, appaccess.FieldSyncState)
+}
+
+// SetIdentityID sets the "identity_id" field.
+func (m *AppAccessMutation) SetIdentityID(s string) {
+	m.identity = &s
+}
+
+// IdentityID returns the value of the "identity_id" field in the mutation.
+func (m *AppAccessMutation) IdentityID() (r string, exists bool) {
+	v := m.identity
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldIdentityID returns the old "identity_id" field's value of the AppAccess entity.
+// If the AppAccess object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AppAccessMutation) OldIdentityID(ctx context.Context) (v *string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldIdentityID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldIdentityID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldIdentityID: %w", err)
+	}
+	return oldValue.IdentityID, nil
+}
+
+// ClearIdentityID clears the value of the "identity_id" field.
+func (m *AppAccessMutation) ClearIdentityID() {
+	m.identity = nil
+	m.clearedFields[appaccess.FieldIdentityID] = struct{}{}
+}
+
+// IdentityIDCleared returns if the "identity_id" field was cleared in this mutation.
+func (m *AppAccessMutation) IdentityIDCleared() bool {
+	_, ok := m.clearedFields[appaccess.FieldIdentityID]
+	return ok
+}
+
+// ResetIdentityID resets all changes to the "identity_id" field.
+func (m *AppAccessMutation) ResetIdentityID() {
+	m.identity = nil
+	delete(m.clearedFields, appaccess.FieldIdentityID)
+}
+
+// SetApplicationID sets the "application_id" field.
+func (m *AppAccessMutation) SetApplicationID(s string) {
+	m.application = &s
+}
+
+// ApplicationID returns the value of the "application_id" field in the mutation.
+func (m *AppAccessMutation) ApplicationID() (r string, exists bool) {
+	v := m.application
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldApplicationID returns the old "application_id" field's value of the AppAccess entity.
+// If the AppAccess object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AppAccessMutation) OldApplicationID(ctx context.Context) (v *string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldApplicationID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldApplicationID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldApplicationID: %w", err)
+	}
+	return oldValue.ApplicationID, nil
+}
+
+// ClearApplicationID clears the value of the "application_id" field.
+func (m *AppAccessMutation) ClearApplicationID() {
+	m.application = nil
+	m.clearedFields[appaccess.FieldApplicationID] = struct{}{}
+}
+
+// ApplicationIDCleared returns if the "application_id" field was cleared in this mutation.
+func (m *AppAccessMutation) ApplicationIDCleared() bool {
+	_, ok := m.clearedFields[appaccess.FieldApplicationID]
+	return ok
+}
+
+// ResetApplicationID resets all changes to the "application_id" field.
+func (m *AppAccessMutation) ResetApplicationID() {
+	m.application = nil
+	delete(m.clearedFields, appaccess.FieldApplicationID)
+}
+
+// SetOrganizationID sets the "organization_id" field.
+func (m *AppAccessMutation) SetOrganizationID(s string) {
+	m.organization = &s
+}
+
+// OrganizationID returns the value of the "organization_id" field in the mutation.
+func (m *AppAccessMutation) OrganizationID() (r string, exists bool) {
+	v := m.organization
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldOrganizationID returns the old "organization_id" field's value of the AppAccess entity.
+// If the AppAccess object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AppAccessMutation) OldOrganizationID(ctx context.Context) (v *string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldOrganizationID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldOrganizationID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldOrganizationID: %w", err)
+	}
+	return oldValue.OrganizationID, nil
+}
+
+// ClearOrganizationID clears the value of the "organization_id" field.
+func (m *AppAccessMutation) ClearOrganizationID() {
+	m.organization = nil
+	m.clearedFields[appaccess.FieldOrganizationID] = struct{}{}
+}
+
+// OrganizationIDCleared returns if the "organization_id" field was cleared in this mutation.
+func (m *AppAccessMutation) OrganizationIDCleared() bool {
+	_, ok := m.clearedFields[appaccess.FieldOrganizationID]
+	return ok
+}
+
+// ResetOrganizationID resets all changes to the "organization_id" field.
+func (m *AppAccessMutation) ResetOrganizationID() {
+	m.organization = nil
+	delete(m.clearedFields, appaccess.FieldOrganizationID)
+}
+
+// SetRoleID sets the "role_id" field.
+func (m *AppAccessMutation) SetRoleID(s string) {
+	m.role_id = &s
+}
+
+// RoleID returns the value of the "role_id" field in the mutation.
+func (m *AppAccessMutation) RoleID() (r string, exists bool) {
+	v := m.role_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRoleID returns the old "role_id" field's value of the AppAccess entity.
+// If the AppAccess object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AppAccessMutation) OldRoleID(ctx context.Context) (v *string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRoleID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRoleID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRoleID: %w", err)
+	}
+	return oldValue.RoleID, nil
+}
+
+// ClearRoleID clears the value of the "role_id" field.
+func (m *AppAccessMutation) ClearRoleID() {
+	m.role_id = nil
+	m.clearedFields[appaccess.FieldRoleID] = struct{}{}
+}
+
+// RoleIDCleared returns if the "role_id" field was cleared in this mutation.
+func (m *AppAccessMutation) RoleIDCleared() bool {
+	_, ok := m.clearedFields[appaccess.FieldRoleID]
+	return ok
+}
+
+// ResetRoleID resets all changes to the "role_id" field.
+func (m *AppAccessMutation) ResetRoleID() {
+	m.role_id = nil
+	delete(m.clearedFields, appaccess.FieldRoleID)
+}
+
+// SetRoleName sets the "role_name" field.
+func (m *AppAccessMutation) SetRoleName(s string) {
+	m.role_name = &s
+}
+
+// RoleName returns the value of the "role_name" field in the mutation.
+func (m *AppAccessMutation) RoleName() (r string, exists bool) {
+	v := m.role_name
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRoleName returns the old "role_name" field's value of the AppAccess entity.
+// If the AppAccess object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AppAccessMutation) OldRoleName(ctx context.Context) (v *string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRoleName is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRoleName requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRoleName: %w", err)
+	}
+	return oldValue.RoleName, nil
+}
+
+// ClearRoleName clears the value of the "role_name" field.
+func (m *AppAccessMutation) ClearRoleName() {
+	m.role_name = nil
+	m.clearedFields[appaccess.FieldRoleName] = struct{}{}
+}
+
+// RoleNameCleared returns if the "role_name" field was cleared in this mutation.
+func (m *AppAccessMutation) RoleNameCleared() bool {
+	_, ok := m.clearedFields[appaccess.FieldRoleName]
+	return ok
+}
+
+// ResetRoleName resets all changes to the "role_name" field.
+func (m *AppAccessMutation) ResetRoleName() {
+	m.role_name = nil
+	delete(m.clearedFields, appaccess.FieldRoleName)
+}
+
+// SetRoleSlug sets the "role_slug" field.
+func (m *AppAccessMutation) SetRoleSlug(s string) {
+	m.role_slug = &s
+}
+
+// RoleSlug returns the value of the "role_slug" field in the mutation.
+func (m *AppAccessMutation) RoleSlug() (r string, exists bool) {
+	v := m.role_slug
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRoleSlug returns the old "role_slug" field's value of the AppAccess entity.
+// If the AppAccess object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AppAccessMutation) OldRoleSlug(ctx context.Context) (v *string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRoleSlug is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRoleSlug requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRoleSlug: %w", err)
+	}
+	return oldValue.RoleSlug, nil
+}
+
+// ClearRoleSlug clears the value of the "role_slug" field.
+func (m *AppAccessMutation) ClearRoleSlug() {
+	m.role_slug = nil
+	m.clearedFields[appaccess.FieldRoleSlug] = struct{}{}
+}
+
+// RoleSlugCleared returns if the "role_slug" field was cleared in this mutation.
+func (m *AppAccessMutation) RoleSlugCleared() bool {
+	_, ok := m.clearedFields[appaccess.FieldRoleSlug]
+	return ok
+}
+
+// ResetRoleSlug resets all changes to the "role_slug" field.
+func (m *AppAccessMutation) ResetRoleSlug() {
+	m.role_slug = nil
+	delete(m.clearedFields, appaccess.FieldRoleSlug)
+}
+
+// SetHasAccess sets the "has_access" field.
+func (m *AppAccessMutation) SetHasAccess(b bool) {
+	m.has_access = &b
+}
+
+// HasAccess returns the value of the "has_access" field in the mutation.
+func (m *AppAccessMutation) HasAccess() (r bool, exists bool) {
+	v := m.has_access
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldHasAccess returns the old "has_access" field's value of the AppAccess entity.
+// If the AppAccess object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AppAccessMutation) OldHasAccess(ctx context.Context) (v bool, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldHasAccess is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldHasAccess requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldHasAccess: %w", err)
+	}
+	return oldValue.HasAccess, nil
+}
+
+// ResetHasAccess resets all changes to the "has_access" field.
+func (m *AppAccessMutation) ResetHasAccess() {
+	m.has_access = nil
+}
+
+// SetAccessType sets the "access_type" field.
+func (m *AppAccessMutation) SetAccessType(s string) {
+	m.access_type = &s
+}
+
+// AccessType returns the value of the "access_type" field in the mutation.
+func (m *AppAccessMutation) AccessType() (r string, exists bool) {
+	v := m.access_type
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAccessType returns the old "access_type" field's value of the AppAccess entity.
+// If the AppAccess object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AppAccessMutation) OldAccessType(ctx context.Context) (v *string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAccessType is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAccessType requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAccessType: %w", err)
+	}
+	return oldValue.AccessType, nil
+}
+
+// ClearAccessType clears the value of the "access_type" field.
+func (m *AppAccessMutation) ClearAccessType() {
+	m.access_type = nil
+	m.clearedFields[appaccess.FieldAccessType] = struct{}{}
+}
+
+// AccessTypeCleared returns if the "access_type" field was cleared in this mutation.
+func (m *AppAccessMutation) AccessTypeCleared() bool {
+	_, ok := m.clearedFields[appaccess.FieldAccessType]
+	return ok
+}
+
+// ResetAccessType resets all changes to the "access_type" field.
+func (m *AppAccessMutation) ResetAccessType() {
+	m.access_type = nil
+	delete(m.clearedFields, appaccess.FieldAccessType)
+}
+
+// ClearIdentity clears the "identity" edge to the Identity entity.
+func (m *AppAccessMutation) ClearIdentity() {
+	m.clearedidentity = true
+	m.clearedFields[appaccess.FieldIdentityID] = struct{}{}
+}
+
+// IdentityCleared reports if the "identity" edge to the Identity entity was cleared.
+func (m *AppAccessMutation) IdentityCleared() bool {
+	return m.IdentityIDCleared() || m.clearedidentity
+}
+
+// IdentityIDs returns the "identity" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// IdentityID instead. It exists only for internal usage by the builders.
+func (m *AppAccessMutation) IdentityIDs() (ids []string) {
+	if id := m.identity; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetIdentity resets all changes to the "identity" edge.
+func (m *AppAccessMutation) ResetIdentity() {
+	m.identity = nil
+	m.clearedidentity = false
+}
+
+// ClearApplication clears the "application" edge to the Application entity.
+func (m *AppAccessMutation) ClearApplication() {
+	m.clearedapplication = true
+	m.clearedFields[appaccess.FieldApplicationID] = struct{}{}
+}
+
+// ApplicationCleared reports if the "application" edge to the Application entity was cleared.
+func (m *AppAccessMutation) ApplicationCleared() bool {
+	return m.ApplicationIDCleared() || m.clearedapplication
+}
+
+// ApplicationIDs returns the "application" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// ApplicationID instead. It exists only for internal usage by the builders.
+func (m *AppAccessMutation) ApplicationIDs() (ids []string) {
+	if id := m.application; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetApplication resets all changes to the "application" edge.
+func (m *AppAccessMutation) ResetApplication() {
+	m.application = nil
+	m.clearedapplication = false
+}
+
+// ClearOrganization clears the "organization" edge to the Organization entity.
+func (m *AppAccessMutation) ClearOrganization() {
+	m.clearedorganization = true
+	m.clearedFields[appaccess.FieldOrganizationID] = struct{}{}
+}
+
+// OrganizationCleared reports if the "organization" edge to the Organization entity was cleared.
+func (m *AppAccessMutation) OrganizationCleared() bool {
+	return m.OrganizationIDCleared() || m.clearedorganization
+}
+
+// OrganizationIDs returns the "organization" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// OrganizationID instead. It exists only for internal usage by the builders.
+func (m *AppAccessMutation) OrganizationIDs() (ids []string) {
+	if id := m.organization; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetOrganization resets all changes to the "organization" edge.
+func (m *AppAccessMutation) ResetOrganization() {
+	m.organization = nil
+	m.clearedorganization = false
+}
+
+// Where appends a list predicates to the AppAccessMutation builder.
+func (m *AppAccessMutation) Where(ps ...predicate.AppAccess) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the AppAccessMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *AppAccessMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.AppAccess, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *AppAccessMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *AppAccessMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (AppAccess).
+func (m *AppAccessMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *AppAccessMutation) Fields() []string {
+	fields := make([]string, 0, 12)
+	if m.created_at != nil {
+		fields = append(fields, appaccess.FieldCreatedAt)
+	}
+	if m.updated_at != nil {
+		fields = append(fields, appaccess.FieldUpdatedAt)
+	}
+	if m.synced_at != nil {
+		fields = append(fields, appaccess.FieldSyncedAt)
+	}
+	if m.sync_state != nil {
+		fields = append(fields, appaccess.FieldSyncState)
+	}
+	if m.identity != nil {
+		fields = append(fields, appaccess.FieldIdentityID)
+	}
+	if m.application != nil {
+		fields = append(fields, appaccess.FieldApplicationID)
+	}
+	if m.organization != nil {
+		fields = append(fields, appaccess.FieldOrganizationID)
+	}
+	if m.role_id != nil {
+		fields = append(fields, appaccess.FieldRoleID)
+	}
+	if m.role_name != nil {
+		fields = append(fields, appaccess.FieldRoleName)
+	}
+	if m.role_slug != nil {
+		fields = append(fields, appaccess.FieldRoleSlug)
+	}
+	if m.has_access != nil {
+		fields = append(fields, appaccess.FieldHasAccess)
+	}
+	if m.access_type != nil {
+		fields = append(fields, appaccess.FieldAccessType)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *AppAccessMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case appaccess.FieldCreatedAt:
+		return m.CreatedAt()
+	case appaccess.FieldUpdatedAt:
+		return m.UpdatedAt()
+	case appaccess.FieldSyncedAt:
+		return m.SyncedAt()
+	case appaccess.FieldSyncState:
+		return m.SyncState()
+	case appaccess.FieldIdentityID:
+		return m.IdentityID()
+	case appaccess.FieldApplicationID:
+		return m.ApplicationID()
+	case appaccess.FieldOrganizationID:
+		return m.OrganizationID()
+	case appaccess.FieldRoleID:
+		return m.RoleID()
+	case appaccess.FieldRoleName:
+		return m.RoleName()
+	case appaccess.FieldRoleSlug:
+		return m.RoleSlug()
+	case appaccess.FieldHasAccess:
+		return m.HasAccess()
+	case appaccess.FieldAccessType:
+		return m.AccessType()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *AppAccessMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case appaccess.FieldCreatedAt:
+		return m.OldCreatedAt(ctx)
+	case appaccess.FieldUpdatedAt:
+		return m.OldUpdatedAt(ctx)
+	case appaccess.FieldSyncedAt:
+		return m.OldSyncedAt(ctx)
+	case appaccess.FieldSyncState:
+		return m.OldSyncState(ctx)
+	case appaccess.FieldIdentityID:
+		return m.OldIdentityID(ctx)
+	case appaccess.FieldApplicationID:
+		return m.OldApplicationID(ctx)
+	case appaccess.FieldOrganizationID:
+		return m.OldOrganizationID(ctx)
+	case appaccess.FieldRoleID:
+		return m.OldRoleID(ctx)
+	case appaccess.FieldRoleName:
+		return m.OldRoleName(ctx)
+	case appaccess.FieldRoleSlug:
+		return m.OldRoleSlug(ctx)
+	case appaccess.FieldHasAccess:
+		return m.OldHasAccess(ctx)
+	case appaccess.FieldAccessType:
+		return m.OldAccessType(ctx)
+	}
+	return nil, fmt.Errorf("unknown AppAccess field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *AppAccessMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case appaccess.FieldCreatedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCreatedAt(v)
+		return nil
+	case appaccess.FieldUpdatedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetUpdatedAt(v)
+		return nil
+	case appaccess.FieldSyncedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSyncedAt(v)
+		return nil
+	case appaccess.FieldSyncState:
+		v, ok := value.([]byte)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSyncState(v)
+		return nil
+	case appaccess.FieldIdentityID:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetIdentityID(v)
+		return nil
+	case appaccess.FieldApplicationID:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetApplicationID(v)
+		return nil
+	case appaccess.FieldOrganizationID:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetOrganizationID(v)
+		return nil
+	case appaccess.FieldRoleID:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRoleID(v)
+		return nil
+	case appaccess.FieldRoleName:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRoleName(v)
+		return nil
+	case appaccess.FieldRoleSlug:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRoleSlug(v)
+		return nil
+	case appaccess.FieldHasAccess:
+		v, ok := value.(bool)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetHasAccess(v)
+		return nil
+	case appaccess.FieldAccessType:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAccessType(v)
+		return nil
+	}
+	return fmt.Errorf("unknown AppAccess field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *AppAccessMutation) AddedFields() []string {
+	return nil
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *AppAccessMutation) AddedField(name string) (ent.Value, bool) {
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *AppAccessMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	}
+	return fmt.Errorf("unknown AppAccess numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *AppAccessMutation) ClearedFields() []string {
+	var fields []string
+	if m.FieldCleared(appaccess.FieldSyncState) {
+		fields = append(fields, appaccess.FieldSyncState)
+	}
+	if m.FieldCleared(appaccess.FieldIdentityID) {
+		fields = append(fields, appaccess.FieldIdentityID)
+	}
+	if m.FieldCleared(appaccess.FieldApplicationID) {
+		fields = append(fields, appaccess.FieldApplicationID)
+	}
+	if m.FieldCleared(appaccess.FieldOrganizationID) {
+		fields = append(fields, appaccess.FieldOrganizationID)
+	}
+	if m.FieldCleared(appaccess.FieldRoleID) {
+		fields = append(fields, appaccess.FieldRoleID)
+	}
+	if m.FieldCleared(appaccess.FieldRoleName) {
+		fields = append(fields, appaccess.FieldRoleName)
+	}
+	if m.FieldCleared(appaccess.FieldRoleSlug) {
+		fields = append(fields, appaccess.FieldRoleSlug)
+	}
+	if m.FieldCleared(appaccess.FieldAccessType) {
+		fields = append(fields, appaccess.FieldAccessType)
+	}
+	return fields
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *AppAccessMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *AppAccessMutation) ClearField(name string) error {
+	switch name {
+	case appaccess.FieldSyncState:
+		m.ClearSyncState()
+		return nil
+	case appaccess.FieldIdentityID:
+		m.ClearIdentityID()
+		return nil
+	case appaccess.FieldApplicationID:
+		m.ClearApplicationID()
+		return nil
+	case appaccess.FieldOrganizationID:
+		m.ClearOrganizationID()
+		return nil
+	case appaccess.FieldRoleID:
+		m.ClearRoleID()
+		return nil
+	case appaccess.FieldRoleName:
+		m.ClearRoleName()
+		return nil
+	case appaccess.FieldRoleSlug:
+		m.ClearRoleSlug()
+		return nil
+	case appaccess.FieldAccessType:
+		m.ClearAccessType()
+		return nil
+	}
+	return fmt.Errorf("unknown AppAccess nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *AppAccessMutation) ResetField(name string) error {
+	switch name {
+	case appaccess.FieldCreatedAt:
+		m.ResetCreatedAt()
+		return nil
+	case appaccess.FieldUpdatedAt:
+		m.ResetUpdatedAt()
+		return nil
+	case appaccess.FieldSyncedAt:
+		m.ResetSyncedAt()
+		return nil
+	case appaccess.FieldSyncState:
+		m.ResetSyncState()
+		return nil
+	case appaccess.FieldIdentityID:
+		m.ResetIdentityID()
+		return nil
+	case appaccess.FieldApplicationID:
+		m.ResetApplicationID()
+		return nil
+	case appaccess.FieldOrganizationID:
+		m.ResetOrganizationID()
+		return nil
+	case appaccess.FieldRoleID:
+		m.ResetRoleID()
+		return nil
+	case appaccess.FieldRoleName:
+		m.ResetRoleName()
+		return nil
+	case appaccess.FieldRoleSlug:
+		m.ResetRoleSlug()
+		return nil
+	case appaccess.FieldHasAccess:
+		m.ResetHasAccess()
+		return nil
+	case appaccess.FieldAccessType:
+		m.ResetAccessType()
+		return nil
+	}
+	return fmt.Errorf("unknown AppAccess field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *AppAccessMutation) AddedEdges() []string {
+	edges := make([]string, 0, 3)
+	if m.identity != nil {
+		edges = append(edges, appaccess.EdgeIdentity)
+	}
+	if m.application != nil {
+		edges = append(edges, appaccess.EdgeApplication)
+	}
+	if m.organization != nil {
+		edges = append(edges, appaccess.EdgeOrganization)
+	}
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *AppAccessMutation) AddedIDs(name string) []ent.Value {
+	switch name {
+	case appaccess.EdgeIdentity:
+		if id := m.identity; id != nil {
+			return []ent.Value{*id}
+		}
+	case appaccess.EdgeApplication:
+		if id := m.application; id != nil {
+			return []ent.Value{*id}
+		}
+	case appaccess.EdgeOrganization:
+		if id := m.organization; id != nil {
+			return []ent.Value{*id}
+		}
+	}
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *AppAccessMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 3)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *AppAccessMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *AppAccessMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 3)
+	if m.clearedidentity {
+		edges = append(edges, appaccess.EdgeIdentity)
+	}
+	if m.clearedapplication {
+		edges = append(edges, appaccess.EdgeApplication)
+	}
+	if m.clearedorganization {
+		edges = append(edges, appaccess.EdgeOrganization)
+	}
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *AppAccessMutation) EdgeCleared(name string) bool {
+	switch name {
+	case appaccess.EdgeIdentity:
+		return m.clearedidentity
+	case appaccess.EdgeApplication:
+		return m.clearedapplication
+	case appaccess.EdgeOrganization:
+		return m.clearedorganization
+	}
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *AppAccessMutation) ClearEdge(name string) error {
+	switch name {
+	case appaccess.EdgeIdentity:
+		m.ClearIdentity()
+		return nil
+	case appaccess.EdgeApplication:
+		m.ClearApplication()
+		return nil
+	case appaccess.EdgeOrganization:
+		m.ClearOrganization()
+		return nil
+	}
+	return fmt.Errorf("unknown AppAccess unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *AppAccessMutation) ResetEdge(name string) error {
+	switch name {
+	case appaccess.EdgeIdentity:
+		m.ResetIdentity()
+		return nil
+	case appaccess.EdgeApplication:
+		m.ResetApplication()
+		return nil
+	case appaccess.EdgeOrganization:
+		m.ResetOrganization()
+		return nil
+	}
+	return fmt.Errorf("unknown AppAccess edge %s", name)
+}
 
 // ApplicationMutation represents an operation that mutates the Application nodes in the graph.
 type ApplicationMutation struct {
@@ -88,6 +1333,15 @@ type ApplicationMutation struct {
 	clearedFields                   map[string]struct{}
 	organization                    *string
 	clearedorganization             bool
+	app_accesses                    map[string]struct{}
+	removedapp_accesses             map[string]struct{}
+	clearedapp_accesses             bool
+	licenses                        map[string]struct{}
+	removedlicenses                 map[string]struct{}
+	clearedlicenses                 bool
+	subscriptions                   map[string]struct{}
+	removedsubscriptions            map[string]struct{}
+	clearedsubscriptions            bool
 	done                            bool
 	oldValue                        func(context.Context) (*Application, error)
 	predicates                      []predicate.Application
@@ -1310,6 +2564,168 @@ func (m *ApplicationMutation) ResetOrganization() {
 	m.clearedorganization = false
 }
 
+// AddAppAccessIDs adds the "app_accesses" edge to the AppAccess entity by ids.
+func (m *ApplicationMutation) AddAppAccessIDs(ids ...string) {
+	if m.app_accesses == nil {
+		m.app_accesses = make(map[string]struct{})
+	}
+	for i := range ids {
+		m.app_accesses[ids[i]] = struct{}{}
+	}
+}
+
+// ClearAppAccesses clears the "app_accesses" edge to the AppAccess entity.
+func (m *ApplicationMutation) ClearAppAccesses() {
+	m.clearedapp_accesses = true
+}
+
+// AppAccessesCleared reports if the "app_accesses" edge to the AppAccess entity was cleared.
+func (m *ApplicationMutation) AppAccessesCleared() bool {
+	return m.clearedapp_accesses
+}
+
+// RemoveAppAccessIDs removes the "app_accesses" edge to the AppAccess entity by IDs.
+func (m *ApplicationMutation) RemoveAppAccessIDs(ids ...string) {
+	if m.removedapp_accesses == nil {
+		m.removedapp_accesses = make(map[string]struct{})
+	}
+	for i := range ids {
+		delete(m.app_accesses, ids[i])
+		m.removedapp_accesses[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedAppAccesses returns the removed IDs of the "app_accesses" edge to the AppAccess entity.
+func (m *ApplicationMutation) RemovedAppAccessesIDs() (ids []string) {
+	for id := range m.removedapp_accesses {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// AppAccessesIDs returns the "app_accesses" edge IDs in the mutation.
+func (m *ApplicationMutation) AppAccessesIDs() (ids []string) {
+	for id := range m.app_accesses {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetAppAccesses resets all changes to the "app_accesses" edge.
+func (m *ApplicationMutation) ResetAppAccesses() {
+	m.app_accesses = nil
+	m.clearedapp_accesses = false
+	m.removedapp_accesses = nil
+}
+
+// AddLicenseIDs adds the "licenses" edge to the License entity by ids.
+func (m *ApplicationMutation) AddLicenseIDs(ids ...string) {
+	if m.licenses == nil {
+		m.licenses = make(map[string]struct{})
+	}
+	for i := range ids {
+		m.licenses[ids[i]] = struct{}{}
+	}
+}
+
+// ClearLicenses clears the "licenses" edge to the License entity.
+func (m *ApplicationMutation) ClearLicenses() {
+	m.clearedlicenses = true
+}
+
+// LicensesCleared reports if the "licenses" edge to the License entity was cleared.
+func (m *ApplicationMutation) LicensesCleared() bool {
+	return m.clearedlicenses
+}
+
+// RemoveLicenseIDs removes the "licenses" edge to the License entity by IDs.
+func (m *ApplicationMutation) RemoveLicenseIDs(ids ...string) {
+	if m.removedlicenses == nil {
+		m.removedlicenses = make(map[string]struct{})
+	}
+	for i := range ids {
+		delete(m.licenses, ids[i])
+		m.removedlicenses[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedLicenses returns the removed IDs of the "licenses" edge to the License entity.
+func (m *ApplicationMutation) RemovedLicensesIDs() (ids []string) {
+	for id := range m.removedlicenses {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// LicensesIDs returns the "licenses" edge IDs in the mutation.
+func (m *ApplicationMutation) LicensesIDs() (ids []string) {
+	for id := range m.licenses {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetLicenses resets all changes to the "licenses" edge.
+func (m *ApplicationMutation) ResetLicenses() {
+	m.licenses = nil
+	m.clearedlicenses = false
+	m.removedlicenses = nil
+}
+
+// AddSubscriptionIDs adds the "subscriptions" edge to the Subscription entity by ids.
+func (m *ApplicationMutation) AddSubscriptionIDs(ids ...string) {
+	if m.subscriptions == nil {
+		m.subscriptions = make(map[string]struct{})
+	}
+	for i := range ids {
+		m.subscriptions[ids[i]] = struct{}{}
+	}
+}
+
+// ClearSubscriptions clears the "subscriptions" edge to the Subscription entity.
+func (m *ApplicationMutation) ClearSubscriptions() {
+	m.clearedsubscriptions = true
+}
+
+// SubscriptionsCleared reports if the "subscriptions" edge to the Subscription entity was cleared.
+func (m *ApplicationMutation) SubscriptionsCleared() bool {
+	return m.clearedsubscriptions
+}
+
+// RemoveSubscriptionIDs removes the "subscriptions" edge to the Subscription entity by IDs.
+func (m *ApplicationMutation) RemoveSubscriptionIDs(ids ...string) {
+	if m.removedsubscriptions == nil {
+		m.removedsubscriptions = make(map[string]struct{})
+	}
+	for i := range ids {
+		delete(m.subscriptions, ids[i])
+		m.removedsubscriptions[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedSubscriptions returns the removed IDs of the "subscriptions" edge to the Subscription entity.
+func (m *ApplicationMutation) RemovedSubscriptionsIDs() (ids []string) {
+	for id := range m.removedsubscriptions {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// SubscriptionsIDs returns the "subscriptions" edge IDs in the mutation.
+func (m *ApplicationMutation) SubscriptionsIDs() (ids []string) {
+	for id := range m.subscriptions {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetSubscriptions resets all changes to the "subscriptions" edge.
+func (m *ApplicationMutation) ResetSubscriptions() {
+	m.subscriptions = nil
+	m.clearedsubscriptions = false
+	m.removedsubscriptions = nil
+}
+
 // Where appends a list predicates to the ApplicationMutation builder.
 func (m *ApplicationMutation) Where(ps ...predicate.Application) {
 	m.predicates = append(m.predicates, ps...)
@@ -1909,9 +3325,18 @@ func (m *ApplicationMutation) ResetField(name string) error {
 
 // AddedEdges returns all edge names that were set/added in this mutation.
 func (m *ApplicationMutation) AddedEdges() []string {
-	edges := make([]string, 0, 1)
+	edges := make([]string, 0, 4)
 	if m.organization != nil {
 		edges = append(edges, application.EdgeOrganization)
+	}
+	if m.app_accesses != nil {
+		edges = append(edges, application.EdgeAppAccesses)
+	}
+	if m.licenses != nil {
+		edges = append(edges, application.EdgeLicenses)
+	}
+	if m.subscriptions != nil {
+		edges = append(edges, application.EdgeSubscriptions)
 	}
 	return edges
 }
@@ -1924,27 +3349,83 @@ func (m *ApplicationMutation) AddedIDs(name string) []ent.Value {
 		if id := m.organization; id != nil {
 			return []ent.Value{*id}
 		}
+	case application.EdgeAppAccesses:
+		ids := make([]ent.Value, 0, len(m.app_accesses))
+		for id := range m.app_accesses {
+			ids = append(ids, id)
+		}
+		return ids
+	case application.EdgeLicenses:
+		ids := make([]ent.Value, 0, len(m.licenses))
+		for id := range m.licenses {
+			ids = append(ids, id)
+		}
+		return ids
+	case application.EdgeSubscriptions:
+		ids := make([]ent.Value, 0, len(m.subscriptions))
+		for id := range m.subscriptions {
+			ids = append(ids, id)
+		}
+		return ids
 	}
 	return nil
 }
 
 // RemovedEdges returns all edge names that were removed in this mutation.
 func (m *ApplicationMutation) RemovedEdges() []string {
-	edges := make([]string, 0, 1)
+	edges := make([]string, 0, 4)
+	if m.removedapp_accesses != nil {
+		edges = append(edges, application.EdgeAppAccesses)
+	}
+	if m.removedlicenses != nil {
+		edges = append(edges, application.EdgeLicenses)
+	}
+	if m.removedsubscriptions != nil {
+		edges = append(edges, application.EdgeSubscriptions)
+	}
 	return edges
 }
 
 // RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
 // the given name in this mutation.
 func (m *ApplicationMutation) RemovedIDs(name string) []ent.Value {
+	switch name {
+	case application.EdgeAppAccesses:
+		ids := make([]ent.Value, 0, len(m.removedapp_accesses))
+		for id := range m.removedapp_accesses {
+			ids = append(ids, id)
+		}
+		return ids
+	case application.EdgeLicenses:
+		ids := make([]ent.Value, 0, len(m.removedlicenses))
+		for id := range m.removedlicenses {
+			ids = append(ids, id)
+		}
+		return ids
+	case application.EdgeSubscriptions:
+		ids := make([]ent.Value, 0, len(m.removedsubscriptions))
+		for id := range m.removedsubscriptions {
+			ids = append(ids, id)
+		}
+		return ids
+	}
 	return nil
 }
 
 // ClearedEdges returns all edge names that were cleared in this mutation.
 func (m *ApplicationMutation) ClearedEdges() []string {
-	edges := make([]string, 0, 1)
+	edges := make([]string, 0, 4)
 	if m.clearedorganization {
 		edges = append(edges, application.EdgeOrganization)
+	}
+	if m.clearedapp_accesses {
+		edges = append(edges, application.EdgeAppAccesses)
+	}
+	if m.clearedlicenses {
+		edges = append(edges, application.EdgeLicenses)
+	}
+	if m.clearedsubscriptions {
+		edges = append(edges, application.EdgeSubscriptions)
 	}
 	return edges
 }
@@ -1955,6 +3436,12 @@ func (m *ApplicationMutation) EdgeCleared(name string) bool {
 	switch name {
 	case application.EdgeOrganization:
 		return m.clearedorganization
+	case application.EdgeAppAccesses:
+		return m.clearedapp_accesses
+	case application.EdgeLicenses:
+		return m.clearedlicenses
+	case application.EdgeSubscriptions:
+		return m.clearedsubscriptions
 	}
 	return false
 }
@@ -1977,8 +3464,1035 @@ func (m *ApplicationMutation) ResetEdge(name string) error {
 	case application.EdgeOrganization:
 		m.ResetOrganization()
 		return nil
+	case application.EdgeAppAccesses:
+		m.ResetAppAccesses()
+		return nil
+	case application.EdgeLicenses:
+		m.ResetLicenses()
+		return nil
+	case application.EdgeSubscriptions:
+		m.ResetSubscriptions()
+		return nil
 	}
 	return fmt.Errorf("unknown Application edge %s", name)
+}
+
+// BackfillFactMutation represents an operation that mutates the BackfillFact nodes in the graph.
+type BackfillFactMutation struct {
+	config
+	op            Op
+	typ           string
+	id            *int64
+	key           *string
+	read_at       *int64
+	addread_at    *int64
+	fact          *[]byte
+	clearedFields map[string]struct{}
+	done          bool
+	oldValue      func(context.Context) (*BackfillFact, error)
+	predicates    []predicate.BackfillFact
+}
+
+var _ ent.Mutation = (*BackfillFactMutation)(nil)
+
+// backfillfactOption allows management of the mutation configuration using functional options.
+type backfillfactOption func(*BackfillFactMutation)
+
+// newBackfillFactMutation creates new mutation for the BackfillFact entity.
+func newBackfillFactMutation(c config, op Op, opts ...backfillfactOption) *BackfillFactMutation {
+	m := &BackfillFactMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeBackfillFact,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withBackfillFactID sets the ID field of the mutation.
+func withBackfillFactID(id int64) backfillfactOption {
+	return func(m *BackfillFactMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *BackfillFact
+		)
+		m.oldValue = func(ctx context.Context) (*BackfillFact, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().BackfillFact.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withBackfillFact sets the old BackfillFact of the mutation.
+func withBackfillFact(node *BackfillFact) backfillfactOption {
+	return func(m *BackfillFactMutation) {
+		m.oldValue = func(context.Context) (*BackfillFact, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m BackfillFactMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m BackfillFactMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of BackfillFact entities.
+func (m *BackfillFactMutation) SetID(id int64) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *BackfillFactMutation) ID() (id int64, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *BackfillFactMutation) IDs(ctx context.Context) ([]int64, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []int64{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().BackfillFact.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetKey sets the "key" field.
+func (m *BackfillFactMutation) SetKey(s string) {
+	m.key = &s
+}
+
+// Key returns the value of the "key" field in the mutation.
+func (m *BackfillFactMutation) Key() (r string, exists bool) {
+	v := m.key
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldKey returns the old "key" field's value of the BackfillFact entity.
+// If the BackfillFact object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *BackfillFactMutation) OldKey(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldKey is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldKey requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldKey: %w", err)
+	}
+	return oldValue.Key, nil
+}
+
+// ResetKey resets all changes to the "key" field.
+func (m *BackfillFactMutation) ResetKey() {
+	m.key = nil
+}
+
+// SetReadAt sets the "read_at" field.
+func (m *BackfillFactMutation) SetReadAt(i int64) {
+	m.read_at = &i
+	m.addread_at = nil
+}
+
+// ReadAt returns the value of the "read_at" field in the mutation.
+func (m *BackfillFactMutation) ReadAt() (r int64, exists bool) {
+	v := m.read_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldReadAt returns the old "read_at" field's value of the BackfillFact entity.
+// If the BackfillFact object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *BackfillFactMutation) OldReadAt(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldReadAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldReadAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldReadAt: %w", err)
+	}
+	return oldValue.ReadAt, nil
+}
+
+// AddReadAt adds i to the "read_at" field.
+func (m *BackfillFactMutation) AddReadAt(i int64) {
+	if m.addread_at != nil {
+		*m.addread_at += i
+	} else {
+		m.addread_at = &i
+	}
+}
+
+// AddedReadAt returns the value that was added to the "read_at" field in this mutation.
+func (m *BackfillFactMutation) AddedReadAt() (r int64, exists bool) {
+	v := m.addread_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetReadAt resets all changes to the "read_at" field.
+func (m *BackfillFactMutation) ResetReadAt() {
+	m.read_at = nil
+	m.addread_at = nil
+}
+
+// SetFact sets the "fact" field.
+func (m *BackfillFactMutation) SetFact(b []byte) {
+	m.fact = &b
+}
+
+// Fact returns the value of the "fact" field in the mutation.
+func (m *BackfillFactMutation) Fact() (r []byte, exists bool) {
+	v := m.fact
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldFact returns the old "fact" field's value of the BackfillFact entity.
+// If the BackfillFact object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *BackfillFactMutation) OldFact(ctx context.Context) (v []byte, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldFact is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldFact requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldFact: %w", err)
+	}
+	return oldValue.Fact, nil
+}
+
+// ResetFact resets all changes to the "fact" field.
+func (m *BackfillFactMutation) ResetFact() {
+	m.fact = nil
+}
+
+// Where appends a list predicates to the BackfillFactMutation builder.
+func (m *BackfillFactMutation) Where(ps ...predicate.BackfillFact) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the BackfillFactMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *BackfillFactMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.BackfillFact, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *BackfillFactMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *BackfillFactMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (BackfillFact).
+func (m *BackfillFactMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *BackfillFactMutation) Fields() []string {
+	fields := make([]string, 0, 3)
+	if m.key != nil {
+		fields = append(fields, backfillfact.FieldKey)
+	}
+	if m.read_at != nil {
+		fields = append(fields, backfillfact.FieldReadAt)
+	}
+	if m.fact != nil {
+		fields = append(fields, backfillfact.FieldFact)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *BackfillFactMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case backfillfact.FieldKey:
+		return m.Key()
+	case backfillfact.FieldReadAt:
+		return m.ReadAt()
+	case backfillfact.FieldFact:
+		return m.Fact()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *BackfillFactMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case backfillfact.FieldKey:
+		return m.OldKey(ctx)
+	case backfillfact.FieldReadAt:
+		return m.OldReadAt(ctx)
+	case backfillfact.FieldFact:
+		return m.OldFact(ctx)
+	}
+	return nil, fmt.Errorf("unknown BackfillFact field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *BackfillFactMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case backfillfact.FieldKey:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetKey(v)
+		return nil
+	case backfillfact.FieldReadAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetReadAt(v)
+		return nil
+	case backfillfact.FieldFact:
+		v, ok := value.([]byte)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetFact(v)
+		return nil
+	}
+	return fmt.Errorf("unknown BackfillFact field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *BackfillFactMutation) AddedFields() []string {
+	var fields []string
+	if m.addread_at != nil {
+		fields = append(fields, backfillfact.FieldReadAt)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *BackfillFactMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case backfillfact.FieldReadAt:
+		return m.AddedReadAt()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *BackfillFactMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case backfillfact.FieldReadAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddReadAt(v)
+		return nil
+	}
+	return fmt.Errorf("unknown BackfillFact numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *BackfillFactMutation) ClearedFields() []string {
+	return nil
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *BackfillFactMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *BackfillFactMutation) ClearField(name string) error {
+	return fmt.Errorf("unknown BackfillFact nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *BackfillFactMutation) ResetField(name string) error {
+	switch name {
+	case backfillfact.FieldKey:
+		m.ResetKey()
+		return nil
+	case backfillfact.FieldReadAt:
+		m.ResetReadAt()
+		return nil
+	case backfillfact.FieldFact:
+		m.ResetFact()
+		return nil
+	}
+	return fmt.Errorf("unknown BackfillFact field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *BackfillFactMutation) AddedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *BackfillFactMutation) AddedIDs(name string) []ent.Value {
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *BackfillFactMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *BackfillFactMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *BackfillFactMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *BackfillFactMutation) EdgeCleared(name string) bool {
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *BackfillFactMutation) ClearEdge(name string) error {
+	return fmt.Errorf("unknown BackfillFact unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *BackfillFactMutation) ResetEdge(name string) error {
+	return fmt.Errorf("unknown BackfillFact edge %s", name)
+}
+
+// BackfillRunMutation represents an operation that mutates the BackfillRun nodes in the graph.
+type BackfillRunMutation struct {
+	config
+	op            Op
+	typ           string
+	id            *string
+	started_at    *int64
+	addstarted_at *int64
+	done_at       *int64
+	adddone_at    *int64
+	members       *int64
+	addmembers    *int64
+	clearedFields map[string]struct{}
+	done          bool
+	oldValue      func(context.Context) (*BackfillRun, error)
+	predicates    []predicate.BackfillRun
+}
+
+var _ ent.Mutation = (*BackfillRunMutation)(nil)
+
+// backfillrunOption allows management of the mutation configuration using functional options.
+type backfillrunOption func(*BackfillRunMutation)
+
+// newBackfillRunMutation creates new mutation for the BackfillRun entity.
+func newBackfillRunMutation(c config, op Op, opts ...backfillrunOption) *BackfillRunMutation {
+	m := &BackfillRunMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeBackfillRun,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withBackfillRunID sets the ID field of the mutation.
+func withBackfillRunID(id string) backfillrunOption {
+	return func(m *BackfillRunMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *BackfillRun
+		)
+		m.oldValue = func(ctx context.Context) (*BackfillRun, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().BackfillRun.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withBackfillRun sets the old BackfillRun of the mutation.
+func withBackfillRun(node *BackfillRun) backfillrunOption {
+	return func(m *BackfillRunMutation) {
+		m.oldValue = func(context.Context) (*BackfillRun, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m BackfillRunMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m BackfillRunMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of BackfillRun entities.
+func (m *BackfillRunMutation) SetID(id string) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *BackfillRunMutation) ID() (id string, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *BackfillRunMutation) IDs(ctx context.Context) ([]string, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []string{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().BackfillRun.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetStartedAt sets the "started_at" field.
+func (m *BackfillRunMutation) SetStartedAt(i int64) {
+	m.started_at = &i
+	m.addstarted_at = nil
+}
+
+// StartedAt returns the value of the "started_at" field in the mutation.
+func (m *BackfillRunMutation) StartedAt() (r int64, exists bool) {
+	v := m.started_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldStartedAt returns the old "started_at" field's value of the BackfillRun entity.
+// If the BackfillRun object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *BackfillRunMutation) OldStartedAt(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldStartedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldStartedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldStartedAt: %w", err)
+	}
+	return oldValue.StartedAt, nil
+}
+
+// AddStartedAt adds i to the "started_at" field.
+func (m *BackfillRunMutation) AddStartedAt(i int64) {
+	if m.addstarted_at != nil {
+		*m.addstarted_at += i
+	} else {
+		m.addstarted_at = &i
+	}
+}
+
+// AddedStartedAt returns the value that was added to the "started_at" field in this mutation.
+func (m *BackfillRunMutation) AddedStartedAt() (r int64, exists bool) {
+	v := m.addstarted_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetStartedAt resets all changes to the "started_at" field.
+func (m *BackfillRunMutation) ResetStartedAt() {
+	m.started_at = nil
+	m.addstarted_at = nil
+}
+
+// SetDoneAt sets the "done_at" field.
+func (m *BackfillRunMutation) SetDoneAt(i int64) {
+	m.done_at = &i
+	m.adddone_at = nil
+}
+
+// DoneAt returns the value of the "done_at" field in the mutation.
+func (m *BackfillRunMutation) DoneAt() (r int64, exists bool) {
+	v := m.done_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldDoneAt returns the old "done_at" field's value of the BackfillRun entity.
+// If the BackfillRun object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *BackfillRunMutation) OldDoneAt(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldDoneAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldDoneAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldDoneAt: %w", err)
+	}
+	return oldValue.DoneAt, nil
+}
+
+// AddDoneAt adds i to the "done_at" field.
+func (m *BackfillRunMutation) AddDoneAt(i int64) {
+	if m.adddone_at != nil {
+		*m.adddone_at += i
+	} else {
+		m.adddone_at = &i
+	}
+}
+
+// AddedDoneAt returns the value that was added to the "done_at" field in this mutation.
+func (m *BackfillRunMutation) AddedDoneAt() (r int64, exists bool) {
+	v := m.adddone_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetDoneAt resets all changes to the "done_at" field.
+func (m *BackfillRunMutation) ResetDoneAt() {
+	m.done_at = nil
+	m.adddone_at = nil
+}
+
+// SetMembers sets the "members" field.
+func (m *BackfillRunMutation) SetMembers(i int64) {
+	m.members = &i
+	m.addmembers = nil
+}
+
+// Members returns the value of the "members" field in the mutation.
+func (m *BackfillRunMutation) Members() (r int64, exists bool) {
+	v := m.members
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldMembers returns the old "members" field's value of the BackfillRun entity.
+// If the BackfillRun object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *BackfillRunMutation) OldMembers(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldMembers is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldMembers requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldMembers: %w", err)
+	}
+	return oldValue.Members, nil
+}
+
+// AddMembers adds i to the "members" field.
+func (m *BackfillRunMutation) AddMembers(i int64) {
+	if m.addmembers != nil {
+		*m.addmembers += i
+	} else {
+		m.addmembers = &i
+	}
+}
+
+// AddedMembers returns the value that was added to the "members" field in this mutation.
+func (m *BackfillRunMutation) AddedMembers() (r int64, exists bool) {
+	v := m.addmembers
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetMembers resets all changes to the "members" field.
+func (m *BackfillRunMutation) ResetMembers() {
+	m.members = nil
+	m.addmembers = nil
+}
+
+// Where appends a list predicates to the BackfillRunMutation builder.
+func (m *BackfillRunMutation) Where(ps ...predicate.BackfillRun) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the BackfillRunMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *BackfillRunMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.BackfillRun, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *BackfillRunMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *BackfillRunMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (BackfillRun).
+func (m *BackfillRunMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *BackfillRunMutation) Fields() []string {
+	fields := make([]string, 0, 3)
+	if m.started_at != nil {
+		fields = append(fields, backfillrun.FieldStartedAt)
+	}
+	if m.done_at != nil {
+		fields = append(fields, backfillrun.FieldDoneAt)
+	}
+	if m.members != nil {
+		fields = append(fields, backfillrun.FieldMembers)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *BackfillRunMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case backfillrun.FieldStartedAt:
+		return m.StartedAt()
+	case backfillrun.FieldDoneAt:
+		return m.DoneAt()
+	case backfillrun.FieldMembers:
+		return m.Members()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *BackfillRunMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case backfillrun.FieldStartedAt:
+		return m.OldStartedAt(ctx)
+	case backfillrun.FieldDoneAt:
+		return m.OldDoneAt(ctx)
+	case backfillrun.FieldMembers:
+		return m.OldMembers(ctx)
+	}
+	return nil, fmt.Errorf("unknown BackfillRun field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *BackfillRunMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case backfillrun.FieldStartedAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetStartedAt(v)
+		return nil
+	case backfillrun.FieldDoneAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetDoneAt(v)
+		return nil
+	case backfillrun.FieldMembers:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetMembers(v)
+		return nil
+	}
+	return fmt.Errorf("unknown BackfillRun field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *BackfillRunMutation) AddedFields() []string {
+	var fields []string
+	if m.addstarted_at != nil {
+		fields = append(fields, backfillrun.FieldStartedAt)
+	}
+	if m.adddone_at != nil {
+		fields = append(fields, backfillrun.FieldDoneAt)
+	}
+	if m.addmembers != nil {
+		fields = append(fields, backfillrun.FieldMembers)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *BackfillRunMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case backfillrun.FieldStartedAt:
+		return m.AddedStartedAt()
+	case backfillrun.FieldDoneAt:
+		return m.AddedDoneAt()
+	case backfillrun.FieldMembers:
+		return m.AddedMembers()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *BackfillRunMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case backfillrun.FieldStartedAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddStartedAt(v)
+		return nil
+	case backfillrun.FieldDoneAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddDoneAt(v)
+		return nil
+	case backfillrun.FieldMembers:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddMembers(v)
+		return nil
+	}
+	return fmt.Errorf("unknown BackfillRun numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *BackfillRunMutation) ClearedFields() []string {
+	return nil
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *BackfillRunMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *BackfillRunMutation) ClearField(name string) error {
+	return fmt.Errorf("unknown BackfillRun nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *BackfillRunMutation) ResetField(name string) error {
+	switch name {
+	case backfillrun.FieldStartedAt:
+		m.ResetStartedAt()
+		return nil
+	case backfillrun.FieldDoneAt:
+		m.ResetDoneAt()
+		return nil
+	case backfillrun.FieldMembers:
+		m.ResetMembers()
+		return nil
+	}
+	return fmt.Errorf("unknown BackfillRun field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *BackfillRunMutation) AddedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *BackfillRunMutation) AddedIDs(name string) []ent.Value {
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *BackfillRunMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *BackfillRunMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *BackfillRunMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *BackfillRunMutation) EdgeCleared(name string) bool {
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *BackfillRunMutation) ClearEdge(name string) error {
+	return fmt.Errorf("unknown BackfillRun unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *BackfillRunMutation) ResetEdge(name string) error {
+	return fmt.Errorf("unknown BackfillRun edge %s", name)
 }
 
 // CounterMutation represents an operation that mutates the Counter nodes in the graph.
@@ -4301,43 +6815,53 @@ func (m *DeadLetterMutation) ResetEdge(name string) error {
 // IdentityMutation represents an operation that mutates the Identity nodes in the graph.
 type IdentityMutation struct {
 	config
-	op              Op
-	typ             string
-	id              *string
-	created_at      *time.Time
-	updated_at      *time.Time
-	synced_at       *time.Time
-	sync_state      *[]byte
-	username        *string
-	display_name    *string
-	given_name      *string
-	family_name     *string
-	middle_name     *string
-	nickname        *string
-	picture_url     *string
-	website         *string
-	gender          *string
-	birthdate       *string
-	zoneinfo        *string
-	locale          *string
-	email           *string
-	email_verified  *bool
-	phone           *string
-	phone_verified  *bool
-	subject_type    *string
-	tenant_id       *string
-	app_role        *string
-	groups          *[]string
-	appendgroups    []string
-	is_active       *bool
-	has_app_access  *bool
-	clearedFields   map[string]struct{}
-	sessions        map[int]struct{}
-	removedsessions map[int]struct{}
-	clearedsessions bool
-	done            bool
-	oldValue        func(context.Context) (*Identity, error)
-	predicates      []predicate.Identity
+	op                  Op
+	typ                 string
+	id                  *string
+	created_at          *time.Time
+	updated_at          *time.Time
+	synced_at           *time.Time
+	sync_state          *[]byte
+	username            *string
+	display_name        *string
+	given_name          *string
+	family_name         *string
+	middle_name         *string
+	nickname            *string
+	picture_url         *string
+	website             *string
+	gender              *string
+	birthdate           *string
+	zoneinfo            *string
+	locale              *string
+	email               *string
+	email_verified      *bool
+	phone               *string
+	phone_verified      *bool
+	subject_type        *string
+	app_role            *string
+	groups              *[]string
+	appendgroups        []string
+	is_active           *bool
+	has_app_access      *bool
+	clearedFields       map[string]struct{}
+	sessions            map[int]struct{}
+	removedsessions     map[int]struct{}
+	clearedsessions     bool
+	memberships         map[string]struct{}
+	removedmemberships  map[string]struct{}
+	clearedmemberships  bool
+	app_accesses        map[string]struct{}
+	removedapp_accesses map[string]struct{}
+	clearedapp_accesses bool
+	licenses            map[string]struct{}
+	removedlicenses     map[string]struct{}
+	clearedlicenses     bool
+	organization        *string
+	clearedorganization bool
+	done                bool
+	oldValue            func(context.Context) (*Identity, error)
+	predicates          []predicate.Identity
 }
 
 var _ ent.Mutation = (*IdentityMutation)(nil)
@@ -5436,12 +7960,12 @@ func (m *IdentityMutation) ResetSubjectType() {
 
 // SetTenantID sets the "tenant_id" field.
 func (m *IdentityMutation) SetTenantID(s string) {
-	m.tenant_id = &s
+	m.organization = &s
 }
 
 // TenantID returns the value of the "tenant_id" field in the mutation.
 func (m *IdentityMutation) TenantID() (r string, exists bool) {
-	v := m.tenant_id
+	v := m.organization
 	if v == nil {
 		return
 	}
@@ -5467,7 +7991,7 @@ func (m *IdentityMutation) OldTenantID(ctx context.Context) (v *string, err erro
 
 // ClearTenantID clears the value of the "tenant_id" field.
 func (m *IdentityMutation) ClearTenantID() {
-	m.tenant_id = nil
+	m.organization = nil
 	m.clearedFields[identity.FieldTenantID] = struct{}{}
 }
 
@@ -5479,7 +8003,7 @@ func (m *IdentityMutation) TenantIDCleared() bool {
 
 // ResetTenantID resets all changes to the "tenant_id" field.
 func (m *IdentityMutation) ResetTenantID() {
-	m.tenant_id = nil
+	m.organization = nil
 	delete(m.clearedFields, identity.FieldTenantID)
 }
 
@@ -5723,6 +8247,208 @@ func (m *IdentityMutation) ResetSessions() {
 	m.removedsessions = nil
 }
 
+// AddMembershipIDs adds the "memberships" edge to the Membership entity by ids.
+func (m *IdentityMutation) AddMembershipIDs(ids ...string) {
+	if m.memberships == nil {
+		m.memberships = make(map[string]struct{})
+	}
+	for i := range ids {
+		m.memberships[ids[i]] = struct{}{}
+	}
+}
+
+// ClearMemberships clears the "memberships" edge to the Membership entity.
+func (m *IdentityMutation) ClearMemberships() {
+	m.clearedmemberships = true
+}
+
+// MembershipsCleared reports if the "memberships" edge to the Membership entity was cleared.
+func (m *IdentityMutation) MembershipsCleared() bool {
+	return m.clearedmemberships
+}
+
+// RemoveMembershipIDs removes the "memberships" edge to the Membership entity by IDs.
+func (m *IdentityMutation) RemoveMembershipIDs(ids ...string) {
+	if m.removedmemberships == nil {
+		m.removedmemberships = make(map[string]struct{})
+	}
+	for i := range ids {
+		delete(m.memberships, ids[i])
+		m.removedmemberships[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedMemberships returns the removed IDs of the "memberships" edge to the Membership entity.
+func (m *IdentityMutation) RemovedMembershipsIDs() (ids []string) {
+	for id := range m.removedmemberships {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// MembershipsIDs returns the "memberships" edge IDs in the mutation.
+func (m *IdentityMutation) MembershipsIDs() (ids []string) {
+	for id := range m.memberships {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetMemberships resets all changes to the "memberships" edge.
+func (m *IdentityMutation) ResetMemberships() {
+	m.memberships = nil
+	m.clearedmemberships = false
+	m.removedmemberships = nil
+}
+
+// AddAppAccessIDs adds the "app_accesses" edge to the AppAccess entity by ids.
+func (m *IdentityMutation) AddAppAccessIDs(ids ...string) {
+	if m.app_accesses == nil {
+		m.app_accesses = make(map[string]struct{})
+	}
+	for i := range ids {
+		m.app_accesses[ids[i]] = struct{}{}
+	}
+}
+
+// ClearAppAccesses clears the "app_accesses" edge to the AppAccess entity.
+func (m *IdentityMutation) ClearAppAccesses() {
+	m.clearedapp_accesses = true
+}
+
+// AppAccessesCleared reports if the "app_accesses" edge to the AppAccess entity was cleared.
+func (m *IdentityMutation) AppAccessesCleared() bool {
+	return m.clearedapp_accesses
+}
+
+// RemoveAppAccessIDs removes the "app_accesses" edge to the AppAccess entity by IDs.
+func (m *IdentityMutation) RemoveAppAccessIDs(ids ...string) {
+	if m.removedapp_accesses == nil {
+		m.removedapp_accesses = make(map[string]struct{})
+	}
+	for i := range ids {
+		delete(m.app_accesses, ids[i])
+		m.removedapp_accesses[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedAppAccesses returns the removed IDs of the "app_accesses" edge to the AppAccess entity.
+func (m *IdentityMutation) RemovedAppAccessesIDs() (ids []string) {
+	for id := range m.removedapp_accesses {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// AppAccessesIDs returns the "app_accesses" edge IDs in the mutation.
+func (m *IdentityMutation) AppAccessesIDs() (ids []string) {
+	for id := range m.app_accesses {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetAppAccesses resets all changes to the "app_accesses" edge.
+func (m *IdentityMutation) ResetAppAccesses() {
+	m.app_accesses = nil
+	m.clearedapp_accesses = false
+	m.removedapp_accesses = nil
+}
+
+// AddLicenseIDs adds the "licenses" edge to the License entity by ids.
+func (m *IdentityMutation) AddLicenseIDs(ids ...string) {
+	if m.licenses == nil {
+		m.licenses = make(map[string]struct{})
+	}
+	for i := range ids {
+		m.licenses[ids[i]] = struct{}{}
+	}
+}
+
+// ClearLicenses clears the "licenses" edge to the License entity.
+func (m *IdentityMutation) ClearLicenses() {
+	m.clearedlicenses = true
+}
+
+// LicensesCleared reports if the "licenses" edge to the License entity was cleared.
+func (m *IdentityMutation) LicensesCleared() bool {
+	return m.clearedlicenses
+}
+
+// RemoveLicenseIDs removes the "licenses" edge to the License entity by IDs.
+func (m *IdentityMutation) RemoveLicenseIDs(ids ...string) {
+	if m.removedlicenses == nil {
+		m.removedlicenses = make(map[string]struct{})
+	}
+	for i := range ids {
+		delete(m.licenses, ids[i])
+		m.removedlicenses[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedLicenses returns the removed IDs of the "licenses" edge to the License entity.
+func (m *IdentityMutation) RemovedLicensesIDs() (ids []string) {
+	for id := range m.removedlicenses {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// LicensesIDs returns the "licenses" edge IDs in the mutation.
+func (m *IdentityMutation) LicensesIDs() (ids []string) {
+	for id := range m.licenses {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetLicenses resets all changes to the "licenses" edge.
+func (m *IdentityMutation) ResetLicenses() {
+	m.licenses = nil
+	m.clearedlicenses = false
+	m.removedlicenses = nil
+}
+
+// SetOrganizationID sets the "organization" edge to the Organization entity by id.
+func (m *IdentityMutation) SetOrganizationID(id string) {
+	m.organization = &id
+}
+
+// ClearOrganization clears the "organization" edge to the Organization entity.
+func (m *IdentityMutation) ClearOrganization() {
+	m.clearedorganization = true
+	m.clearedFields[identity.FieldTenantID] = struct{}{}
+}
+
+// OrganizationCleared reports if the "organization" edge to the Organization entity was cleared.
+func (m *IdentityMutation) OrganizationCleared() bool {
+	return m.TenantIDCleared() || m.clearedorganization
+}
+
+// OrganizationID returns the "organization" edge ID in the mutation.
+func (m *IdentityMutation) OrganizationID() (id string, exists bool) {
+	if m.organization != nil {
+		return *m.organization, true
+	}
+	return
+}
+
+// OrganizationIDs returns the "organization" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// OrganizationID instead. It exists only for internal usage by the builders.
+func (m *IdentityMutation) OrganizationIDs() (ids []string) {
+	if id := m.organization; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetOrganization resets all changes to the "organization" edge.
+func (m *IdentityMutation) ResetOrganization() {
+	m.organization = nil
+	m.clearedorganization = false
+}
+
 // Where appends a list predicates to the IdentityMutation builder.
 func (m *IdentityMutation) Where(ps ...predicate.Identity) {
 	m.predicates = append(m.predicates, ps...)
@@ -5821,7 +8547,7 @@ func (m *IdentityMutation) Fields() []string {
 	if m.subject_type != nil {
 		fields = append(fields, identity.FieldSubjectType)
 	}
-	if m.tenant_id != nil {
+	if m.organization != nil {
 		fields = append(fields, identity.FieldTenantID)
 	}
 	if m.app_role != nil {
@@ -6410,9 +9136,21 @@ func (m *IdentityMutation) ResetField(name string) error {
 
 // AddedEdges returns all edge names that were set/added in this mutation.
 func (m *IdentityMutation) AddedEdges() []string {
-	edges := make([]string, 0, 1)
+	edges := make([]string, 0, 5)
 	if m.sessions != nil {
 		edges = append(edges, identity.EdgeSessions)
+	}
+	if m.memberships != nil {
+		edges = append(edges, identity.EdgeMemberships)
+	}
+	if m.app_accesses != nil {
+		edges = append(edges, identity.EdgeAppAccesses)
+	}
+	if m.licenses != nil {
+		edges = append(edges, identity.EdgeLicenses)
+	}
+	if m.organization != nil {
+		edges = append(edges, identity.EdgeOrganization)
 	}
 	return edges
 }
@@ -6427,15 +9165,46 @@ func (m *IdentityMutation) AddedIDs(name string) []ent.Value {
 			ids = append(ids, id)
 		}
 		return ids
+	case identity.EdgeMemberships:
+		ids := make([]ent.Value, 0, len(m.memberships))
+		for id := range m.memberships {
+			ids = append(ids, id)
+		}
+		return ids
+	case identity.EdgeAppAccesses:
+		ids := make([]ent.Value, 0, len(m.app_accesses))
+		for id := range m.app_accesses {
+			ids = append(ids, id)
+		}
+		return ids
+	case identity.EdgeLicenses:
+		ids := make([]ent.Value, 0, len(m.licenses))
+		for id := range m.licenses {
+			ids = append(ids, id)
+		}
+		return ids
+	case identity.EdgeOrganization:
+		if id := m.organization; id != nil {
+			return []ent.Value{*id}
+		}
 	}
 	return nil
 }
 
 // RemovedEdges returns all edge names that were removed in this mutation.
 func (m *IdentityMutation) RemovedEdges() []string {
-	edges := make([]string, 0, 1)
+	edges := make([]string, 0, 5)
 	if m.removedsessions != nil {
 		edges = append(edges, identity.EdgeSessions)
+	}
+	if m.removedmemberships != nil {
+		edges = append(edges, identity.EdgeMemberships)
+	}
+	if m.removedapp_accesses != nil {
+		edges = append(edges, identity.EdgeAppAccesses)
+	}
+	if m.removedlicenses != nil {
+		edges = append(edges, identity.EdgeLicenses)
 	}
 	return edges
 }
@@ -6450,15 +9219,45 @@ func (m *IdentityMutation) RemovedIDs(name string) []ent.Value {
 			ids = append(ids, id)
 		}
 		return ids
+	case identity.EdgeMemberships:
+		ids := make([]ent.Value, 0, len(m.removedmemberships))
+		for id := range m.removedmemberships {
+			ids = append(ids, id)
+		}
+		return ids
+	case identity.EdgeAppAccesses:
+		ids := make([]ent.Value, 0, len(m.removedapp_accesses))
+		for id := range m.removedapp_accesses {
+			ids = append(ids, id)
+		}
+		return ids
+	case identity.EdgeLicenses:
+		ids := make([]ent.Value, 0, len(m.removedlicenses))
+		for id := range m.removedlicenses {
+			ids = append(ids, id)
+		}
+		return ids
 	}
 	return nil
 }
 
 // ClearedEdges returns all edge names that were cleared in this mutation.
 func (m *IdentityMutation) ClearedEdges() []string {
-	edges := make([]string, 0, 1)
+	edges := make([]string, 0, 5)
 	if m.clearedsessions {
 		edges = append(edges, identity.EdgeSessions)
+	}
+	if m.clearedmemberships {
+		edges = append(edges, identity.EdgeMemberships)
+	}
+	if m.clearedapp_accesses {
+		edges = append(edges, identity.EdgeAppAccesses)
+	}
+	if m.clearedlicenses {
+		edges = append(edges, identity.EdgeLicenses)
+	}
+	if m.clearedorganization {
+		edges = append(edges, identity.EdgeOrganization)
 	}
 	return edges
 }
@@ -6469,6 +9268,14 @@ func (m *IdentityMutation) EdgeCleared(name string) bool {
 	switch name {
 	case identity.EdgeSessions:
 		return m.clearedsessions
+	case identity.EdgeMemberships:
+		return m.clearedmemberships
+	case identity.EdgeAppAccesses:
+		return m.clearedapp_accesses
+	case identity.EdgeLicenses:
+		return m.clearedlicenses
+	case identity.EdgeOrganization:
+		return m.clearedorganization
 	}
 	return false
 }
@@ -6477,6 +9284,9 @@ func (m *IdentityMutation) EdgeCleared(name string) bool {
 // if that edge is not defined in the schema.
 func (m *IdentityMutation) ClearEdge(name string) error {
 	switch name {
+	case identity.EdgeOrganization:
+		m.ClearOrganization()
+		return nil
 	}
 	return fmt.Errorf("unknown Identity unique edge %s", name)
 }
@@ -6487,6 +9297,18 @@ func (m *IdentityMutation) ResetEdge(name string) error {
 	switch name {
 	case identity.EdgeSessions:
 		m.ResetSessions()
+		return nil
+	case identity.EdgeMemberships:
+		m.ResetMemberships()
+		return nil
+	case identity.EdgeAppAccesses:
+		m.ResetAppAccesses()
+		return nil
+	case identity.EdgeLicenses:
+		m.ResetLicenses()
+		return nil
+	case identity.EdgeOrganization:
+		m.ResetOrganization()
 		return nil
 	}
 	return fmt.Errorf("unknown Identity edge %s", name)
@@ -7565,6 +10387,1131 @@ func (m *IdentitySessionMutation) ResetEdge(name string) error {
 		return nil
 	}
 	return fmt.Errorf("unknown IdentitySession edge %s", name)
+}
+
+// InvitationMutation represents an operation that mutates the Invitation nodes in the graph.
+type InvitationMutation struct {
+	config
+	op                  Op
+	typ                 string
+	id                  *string
+	created_at          *time.Time
+	updated_at          *time.Time
+	synced_at           *time.Time
+	sync_state          *[]byte
+	email               *string
+	roles               *[]string
+	appendroles         []string
+	status              *string
+	invited_by_sub      *string
+	expires_at          *time.Time
+	clearedFields       map[string]struct{}
+	membership          *string
+	clearedmembership   bool
+	organization        *string
+	clearedorganization bool
+	done                bool
+	oldValue            func(context.Context) (*Invitation, error)
+	predicates          []predicate.Invitation
+}
+
+var _ ent.Mutation = (*InvitationMutation)(nil)
+
+// invitationOption allows management of the mutation configuration using functional options.
+type invitationOption func(*InvitationMutation)
+
+// newInvitationMutation creates new mutation for the Invitation entity.
+func newInvitationMutation(c config, op Op, opts ...invitationOption) *InvitationMutation {
+	m := &InvitationMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeInvitation,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withInvitationID sets the ID field of the mutation.
+func withInvitationID(id string) invitationOption {
+	return func(m *InvitationMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *Invitation
+		)
+		m.oldValue = func(ctx context.Context) (*Invitation, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().Invitation.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withInvitation sets the old Invitation of the mutation.
+func withInvitation(node *Invitation) invitationOption {
+	return func(m *InvitationMutation) {
+		m.oldValue = func(context.Context) (*Invitation, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m InvitationMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m InvitationMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of Invitation entities.
+func (m *InvitationMutation) SetID(id string) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *InvitationMutation) ID() (id string, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *InvitationMutation) IDs(ctx context.Context) ([]string, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []string{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().Invitation.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetCreatedAt sets the "created_at" field.
+func (m *InvitationMutation) SetCreatedAt(t time.Time) {
+	m.created_at = &t
+}
+
+// CreatedAt returns the value of the "created_at" field in the mutation.
+func (m *InvitationMutation) CreatedAt() (r time.Time, exists bool) {
+	v := m.created_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCreatedAt returns the old "created_at" field's value of the Invitation entity.
+// If the Invitation object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *InvitationMutation) OldCreatedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCreatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCreatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCreatedAt: %w", err)
+	}
+	return oldValue.CreatedAt, nil
+}
+
+// ResetCreatedAt resets all changes to the "created_at" field.
+func (m *InvitationMutation) ResetCreatedAt() {
+	m.created_at = nil
+}
+
+// SetUpdatedAt sets the "updated_at" field.
+func (m *InvitationMutation) SetUpdatedAt(t time.Time) {
+	m.updated_at = &t
+}
+
+// UpdatedAt returns the value of the "updated_at" field in the mutation.
+func (m *InvitationMutation) UpdatedAt() (r time.Time, exists bool) {
+	v := m.updated_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldUpdatedAt returns the old "updated_at" field's value of the Invitation entity.
+// If the Invitation object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *InvitationMutation) OldUpdatedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldUpdatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldUpdatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldUpdatedAt: %w", err)
+	}
+	return oldValue.UpdatedAt, nil
+}
+
+// ResetUpdatedAt resets all changes to the "updated_at" field.
+func (m *InvitationMutation) ResetUpdatedAt() {
+	m.updated_at = nil
+}
+
+// SetSyncedAt sets the "synced_at" field.
+func (m *InvitationMutation) SetSyncedAt(t time.Time) {
+	m.synced_at = &t
+}
+
+// SyncedAt returns the value of the "synced_at" field in the mutation.
+func (m *InvitationMutation) SyncedAt() (r time.Time, exists bool) {
+	v := m.synced_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSyncedAt returns the old "synced_at" field's value of the Invitation entity.
+// If the Invitation object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *InvitationMutation) OldSyncedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSyncedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSyncedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSyncedAt: %w", err)
+	}
+	return oldValue.SyncedAt, nil
+}
+
+// ResetSyncedAt resets all changes to the "synced_at" field.
+func (m *InvitationMutation) ResetSyncedAt() {
+	m.synced_at = nil
+}
+
+// SetSyncState sets the "sync_state" field.
+func (m *InvitationMutation) SetSyncState(b []byte) {
+	m.sync_state = &b
+}
+
+// SyncState returns the value of the "sync_state" field in the mutation.
+func (m *InvitationMutation) SyncState() (r []byte, exists bool) {
+	v := m.sync_state
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSyncState returns the old "sync_state" field's value of the Invitation entity.
+// If the Invitation object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *InvitationMutation) OldSyncState(ctx context.Context) (v []byte, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSyncState is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSyncState requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSyncState: %w", err)
+	}
+	return oldValue.SyncState, nil
+}
+
+// ClearSyncState clears the value of the "sync_state" field.
+func (m *InvitationMutation) ClearSyncState() {
+	m.sync_state = nil
+	m.clearedFields[invitation.FieldSyncState] = struct{}{}
+}
+
+// SyncStateCleared returns if the "sync_state" field was cleared in this mutation.
+func (m *InvitationMutation) SyncStateCleared() bool {
+	_, ok := m.clearedFields[invitation.FieldSyncState]
+	return ok
+}
+
+// ResetSyncState resets all changes to the "sync_state" field.
+func (m *InvitationMutation) ResetSyncState() {
+	m.sync_state = nil
+	delete(m.clearedFields, invitation.FieldSyncState)
+}
+
+// SetMembershipID sets the "membership_id" field.
+func (m *InvitationMutation) SetMembershipID(s string) {
+	m.membership = &s
+}
+
+// MembershipID returns the value of the "membership_id" field in the mutation.
+func (m *InvitationMutation) MembershipID() (r string, exists bool) {
+	v := m.membership
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldMembershipID returns the old "membership_id" field's value of the Invitation entity.
+// If the Invitation object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *InvitationMutation) OldMembershipID(ctx context.Context) (v *string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldMembershipID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldMembershipID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldMembershipID: %w", err)
+	}
+	return oldValue.MembershipID, nil
+}
+
+// ClearMembershipID clears the value of the "membership_id" field.
+func (m *InvitationMutation) ClearMembershipID() {
+	m.membership = nil
+	m.clearedFields[invitation.FieldMembershipID] = struct{}{}
+}
+
+// MembershipIDCleared returns if the "membership_id" field was cleared in this mutation.
+func (m *InvitationMutation) MembershipIDCleared() bool {
+	_, ok := m.clearedFields[invitation.FieldMembershipID]
+	return ok
+}
+
+// ResetMembershipID resets all changes to the "membership_id" field.
+func (m *InvitationMutation) ResetMembershipID() {
+	m.membership = nil
+	delete(m.clearedFields, invitation.FieldMembershipID)
+}
+
+// SetOrganizationID sets the "organization_id" field.
+func (m *InvitationMutation) SetOrganizationID(s string) {
+	m.organization = &s
+}
+
+// OrganizationID returns the value of the "organization_id" field in the mutation.
+func (m *InvitationMutation) OrganizationID() (r string, exists bool) {
+	v := m.organization
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldOrganizationID returns the old "organization_id" field's value of the Invitation entity.
+// If the Invitation object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *InvitationMutation) OldOrganizationID(ctx context.Context) (v *string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldOrganizationID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldOrganizationID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldOrganizationID: %w", err)
+	}
+	return oldValue.OrganizationID, nil
+}
+
+// ClearOrganizationID clears the value of the "organization_id" field.
+func (m *InvitationMutation) ClearOrganizationID() {
+	m.organization = nil
+	m.clearedFields[invitation.FieldOrganizationID] = struct{}{}
+}
+
+// OrganizationIDCleared returns if the "organization_id" field was cleared in this mutation.
+func (m *InvitationMutation) OrganizationIDCleared() bool {
+	_, ok := m.clearedFields[invitation.FieldOrganizationID]
+	return ok
+}
+
+// ResetOrganizationID resets all changes to the "organization_id" field.
+func (m *InvitationMutation) ResetOrganizationID() {
+	m.organization = nil
+	delete(m.clearedFields, invitation.FieldOrganizationID)
+}
+
+// SetEmail sets the "email" field.
+func (m *InvitationMutation) SetEmail(s string) {
+	m.email = &s
+}
+
+// Email returns the value of the "email" field in the mutation.
+func (m *InvitationMutation) Email() (r string, exists bool) {
+	v := m.email
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldEmail returns the old "email" field's value of the Invitation entity.
+// If the Invitation object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *InvitationMutation) OldEmail(ctx context.Context) (v *string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldEmail is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldEmail requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldEmail: %w", err)
+	}
+	return oldValue.Email, nil
+}
+
+// ClearEmail clears the value of the "email" field.
+func (m *InvitationMutation) ClearEmail() {
+	m.email = nil
+	m.clearedFields[invitation.FieldEmail] = struct{}{}
+}
+
+// EmailCleared returns if the "email" field was cleared in this mutation.
+func (m *InvitationMutation) EmailCleared() bool {
+	_, ok := m.clearedFields[invitation.FieldEmail]
+	return ok
+}
+
+// ResetEmail resets all changes to the "email" field.
+func (m *InvitationMutation) ResetEmail() {
+	m.email = nil
+	delete(m.clearedFields, invitation.FieldEmail)
+}
+
+// SetRoles sets the "roles" field.
+func (m *InvitationMutation) SetRoles(s []string) {
+	m.roles = &s
+	m.appendroles = nil
+}
+
+// Roles returns the value of the "roles" field in the mutation.
+func (m *InvitationMutation) Roles() (r []string, exists bool) {
+	v := m.roles
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRoles returns the old "roles" field's value of the Invitation entity.
+// If the Invitation object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *InvitationMutation) OldRoles(ctx context.Context) (v []string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRoles is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRoles requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRoles: %w", err)
+	}
+	return oldValue.Roles, nil
+}
+
+// AppendRoles adds s to the "roles" field.
+func (m *InvitationMutation) AppendRoles(s []string) {
+	m.appendroles = append(m.appendroles, s...)
+}
+
+// AppendedRoles returns the list of values that were appended to the "roles" field in this mutation.
+func (m *InvitationMutation) AppendedRoles() ([]string, bool) {
+	if len(m.appendroles) == 0 {
+		return nil, false
+	}
+	return m.appendroles, true
+}
+
+// ClearRoles clears the value of the "roles" field.
+func (m *InvitationMutation) ClearRoles() {
+	m.roles = nil
+	m.appendroles = nil
+	m.clearedFields[invitation.FieldRoles] = struct{}{}
+}
+
+// RolesCleared returns if the "roles" field was cleared in this mutation.
+func (m *InvitationMutation) RolesCleared() bool {
+	_, ok := m.clearedFields[invitation.FieldRoles]
+	return ok
+}
+
+// ResetRoles resets all changes to the "roles" field.
+func (m *InvitationMutation) ResetRoles() {
+	m.roles = nil
+	m.appendroles = nil
+	delete(m.clearedFields, invitation.FieldRoles)
+}
+
+// SetStatus sets the "status" field.
+func (m *InvitationMutation) SetStatus(s string) {
+	m.status = &s
+}
+
+// Status returns the value of the "status" field in the mutation.
+func (m *InvitationMutation) Status() (r string, exists bool) {
+	v := m.status
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldStatus returns the old "status" field's value of the Invitation entity.
+// If the Invitation object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *InvitationMutation) OldStatus(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldStatus is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldStatus requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldStatus: %w", err)
+	}
+	return oldValue.Status, nil
+}
+
+// ResetStatus resets all changes to the "status" field.
+func (m *InvitationMutation) ResetStatus() {
+	m.status = nil
+}
+
+// SetInvitedBySub sets the "invited_by_sub" field.
+func (m *InvitationMutation) SetInvitedBySub(s string) {
+	m.invited_by_sub = &s
+}
+
+// InvitedBySub returns the value of the "invited_by_sub" field in the mutation.
+func (m *InvitationMutation) InvitedBySub() (r string, exists bool) {
+	v := m.invited_by_sub
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldInvitedBySub returns the old "invited_by_sub" field's value of the Invitation entity.
+// If the Invitation object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *InvitationMutation) OldInvitedBySub(ctx context.Context) (v *string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldInvitedBySub is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldInvitedBySub requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldInvitedBySub: %w", err)
+	}
+	return oldValue.InvitedBySub, nil
+}
+
+// ClearInvitedBySub clears the value of the "invited_by_sub" field.
+func (m *InvitationMutation) ClearInvitedBySub() {
+	m.invited_by_sub = nil
+	m.clearedFields[invitation.FieldInvitedBySub] = struct{}{}
+}
+
+// InvitedBySubCleared returns if the "invited_by_sub" field was cleared in this mutation.
+func (m *InvitationMutation) InvitedBySubCleared() bool {
+	_, ok := m.clearedFields[invitation.FieldInvitedBySub]
+	return ok
+}
+
+// ResetInvitedBySub resets all changes to the "invited_by_sub" field.
+func (m *InvitationMutation) ResetInvitedBySub() {
+	m.invited_by_sub = nil
+	delete(m.clearedFields, invitation.FieldInvitedBySub)
+}
+
+// SetExpiresAt sets the "expires_at" field.
+func (m *InvitationMutation) SetExpiresAt(t time.Time) {
+	m.expires_at = &t
+}
+
+// ExpiresAt returns the value of the "expires_at" field in the mutation.
+func (m *InvitationMutation) ExpiresAt() (r time.Time, exists bool) {
+	v := m.expires_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldExpiresAt returns the old "expires_at" field's value of the Invitation entity.
+// If the Invitation object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *InvitationMutation) OldExpiresAt(ctx context.Context) (v *time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldExpiresAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldExpiresAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldExpiresAt: %w", err)
+	}
+	return oldValue.ExpiresAt, nil
+}
+
+// ClearExpiresAt clears the value of the "expires_at" field.
+func (m *InvitationMutation) ClearExpiresAt() {
+	m.expires_at = nil
+	m.clearedFields[invitation.FieldExpiresAt] = struct{}{}
+}
+
+// ExpiresAtCleared returns if the "expires_at" field was cleared in this mutation.
+func (m *InvitationMutation) ExpiresAtCleared() bool {
+	_, ok := m.clearedFields[invitation.FieldExpiresAt]
+	return ok
+}
+
+// ResetExpiresAt resets all changes to the "expires_at" field.
+func (m *InvitationMutation) ResetExpiresAt() {
+	m.expires_at = nil
+	delete(m.clearedFields, invitation.FieldExpiresAt)
+}
+
+// ClearMembership clears the "membership" edge to the Membership entity.
+func (m *InvitationMutation) ClearMembership() {
+	m.clearedmembership = true
+	m.clearedFields[invitation.FieldMembershipID] = struct{}{}
+}
+
+// MembershipCleared reports if the "membership" edge to the Membership entity was cleared.
+func (m *InvitationMutation) MembershipCleared() bool {
+	return m.MembershipIDCleared() || m.clearedmembership
+}
+
+// MembershipIDs returns the "membership" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// MembershipID instead. It exists only for internal usage by the builders.
+func (m *InvitationMutation) MembershipIDs() (ids []string) {
+	if id := m.membership; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetMembership resets all changes to the "membership" edge.
+func (m *InvitationMutation) ResetMembership() {
+	m.membership = nil
+	m.clearedmembership = false
+}
+
+// ClearOrganization clears the "organization" edge to the Organization entity.
+func (m *InvitationMutation) ClearOrganization() {
+	m.clearedorganization = true
+	m.clearedFields[invitation.FieldOrganizationID] = struct{}{}
+}
+
+// OrganizationCleared reports if the "organization" edge to the Organization entity was cleared.
+func (m *InvitationMutation) OrganizationCleared() bool {
+	return m.OrganizationIDCleared() || m.clearedorganization
+}
+
+// OrganizationIDs returns the "organization" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// OrganizationID instead. It exists only for internal usage by the builders.
+func (m *InvitationMutation) OrganizationIDs() (ids []string) {
+	if id := m.organization; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetOrganization resets all changes to the "organization" edge.
+func (m *InvitationMutation) ResetOrganization() {
+	m.organization = nil
+	m.clearedorganization = false
+}
+
+// Where appends a list predicates to the InvitationMutation builder.
+func (m *InvitationMutation) Where(ps ...predicate.Invitation) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the InvitationMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *InvitationMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.Invitation, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *InvitationMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *InvitationMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (Invitation).
+func (m *InvitationMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *InvitationMutation) Fields() []string {
+	fields := make([]string, 0, 11)
+	if m.created_at != nil {
+		fields = append(fields, invitation.FieldCreatedAt)
+	}
+	if m.updated_at != nil {
+		fields = append(fields, invitation.FieldUpdatedAt)
+	}
+	if m.synced_at != nil {
+		fields = append(fields, invitation.FieldSyncedAt)
+	}
+	if m.sync_state != nil {
+		fields = append(fields, invitation.FieldSyncState)
+	}
+	if m.membership != nil {
+		fields = append(fields, invitation.FieldMembershipID)
+	}
+	if m.organization != nil {
+		fields = append(fields, invitation.FieldOrganizationID)
+	}
+	if m.email != nil {
+		fields = append(fields, invitation.FieldEmail)
+	}
+	if m.roles != nil {
+		fields = append(fields, invitation.FieldRoles)
+	}
+	if m.status != nil {
+		fields = append(fields, invitation.FieldStatus)
+	}
+	if m.invited_by_sub != nil {
+		fields = append(fields, invitation.FieldInvitedBySub)
+	}
+	if m.expires_at != nil {
+		fields = append(fields, invitation.FieldExpiresAt)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *InvitationMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case invitation.FieldCreatedAt:
+		return m.CreatedAt()
+	case invitation.FieldUpdatedAt:
+		return m.UpdatedAt()
+	case invitation.FieldSyncedAt:
+		return m.SyncedAt()
+	case invitation.FieldSyncState:
+		return m.SyncState()
+	case invitation.FieldMembershipID:
+		return m.MembershipID()
+	case invitation.FieldOrganizationID:
+		return m.OrganizationID()
+	case invitation.FieldEmail:
+		return m.Email()
+	case invitation.FieldRoles:
+		return m.Roles()
+	case invitation.FieldStatus:
+		return m.Status()
+	case invitation.FieldInvitedBySub:
+		return m.InvitedBySub()
+	case invitation.FieldExpiresAt:
+		return m.ExpiresAt()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *InvitationMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case invitation.FieldCreatedAt:
+		return m.OldCreatedAt(ctx)
+	case invitation.FieldUpdatedAt:
+		return m.OldUpdatedAt(ctx)
+	case invitation.FieldSyncedAt:
+		return m.OldSyncedAt(ctx)
+	case invitation.FieldSyncState:
+		return m.OldSyncState(ctx)
+	case invitation.FieldMembershipID:
+		return m.OldMembershipID(ctx)
+	case invitation.FieldOrganizationID:
+		return m.OldOrganizationID(ctx)
+	case invitation.FieldEmail:
+		return m.OldEmail(ctx)
+	case invitation.FieldRoles:
+		return m.OldRoles(ctx)
+	case invitation.FieldStatus:
+		return m.OldStatus(ctx)
+	case invitation.FieldInvitedBySub:
+		return m.OldInvitedBySub(ctx)
+	case invitation.FieldExpiresAt:
+		return m.OldExpiresAt(ctx)
+	}
+	return nil, fmt.Errorf("unknown Invitation field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *InvitationMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case invitation.FieldCreatedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCreatedAt(v)
+		return nil
+	case invitation.FieldUpdatedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetUpdatedAt(v)
+		return nil
+	case invitation.FieldSyncedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSyncedAt(v)
+		return nil
+	case invitation.FieldSyncState:
+		v, ok := value.([]byte)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSyncState(v)
+		return nil
+	case invitation.FieldMembershipID:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetMembershipID(v)
+		return nil
+	case invitation.FieldOrganizationID:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetOrganizationID(v)
+		return nil
+	case invitation.FieldEmail:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetEmail(v)
+		return nil
+	case invitation.FieldRoles:
+		v, ok := value.([]string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRoles(v)
+		return nil
+	case invitation.FieldStatus:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetStatus(v)
+		return nil
+	case invitation.FieldInvitedBySub:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetInvitedBySub(v)
+		return nil
+	case invitation.FieldExpiresAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetExpiresAt(v)
+		return nil
+	}
+	return fmt.Errorf("unknown Invitation field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *InvitationMutation) AddedFields() []string {
+	return nil
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *InvitationMutation) AddedField(name string) (ent.Value, bool) {
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *InvitationMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	}
+	return fmt.Errorf("unknown Invitation numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *InvitationMutation) ClearedFields() []string {
+	var fields []string
+	if m.FieldCleared(invitation.FieldSyncState) {
+		fields = append(fields, invitation.FieldSyncState)
+	}
+	if m.FieldCleared(invitation.FieldMembershipID) {
+		fields = append(fields, invitation.FieldMembershipID)
+	}
+	if m.FieldCleared(invitation.FieldOrganizationID) {
+		fields = append(fields, invitation.FieldOrganizationID)
+	}
+	if m.FieldCleared(invitation.FieldEmail) {
+		fields = append(fields, invitation.FieldEmail)
+	}
+	if m.FieldCleared(invitation.FieldRoles) {
+		fields = append(fields, invitation.FieldRoles)
+	}
+	if m.FieldCleared(invitation.FieldInvitedBySub) {
+		fields = append(fields, invitation.FieldInvitedBySub)
+	}
+	if m.FieldCleared(invitation.FieldExpiresAt) {
+		fields = append(fields, invitation.FieldExpiresAt)
+	}
+	return fields
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *InvitationMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *InvitationMutation) ClearField(name string) error {
+	switch name {
+	case invitation.FieldSyncState:
+		m.ClearSyncState()
+		return nil
+	case invitation.FieldMembershipID:
+		m.ClearMembershipID()
+		return nil
+	case invitation.FieldOrganizationID:
+		m.ClearOrganizationID()
+		return nil
+	case invitation.FieldEmail:
+		m.ClearEmail()
+		return nil
+	case invitation.FieldRoles:
+		m.ClearRoles()
+		return nil
+	case invitation.FieldInvitedBySub:
+		m.ClearInvitedBySub()
+		return nil
+	case invitation.FieldExpiresAt:
+		m.ClearExpiresAt()
+		return nil
+	}
+	return fmt.Errorf("unknown Invitation nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *InvitationMutation) ResetField(name string) error {
+	switch name {
+	case invitation.FieldCreatedAt:
+		m.ResetCreatedAt()
+		return nil
+	case invitation.FieldUpdatedAt:
+		m.ResetUpdatedAt()
+		return nil
+	case invitation.FieldSyncedAt:
+		m.ResetSyncedAt()
+		return nil
+	case invitation.FieldSyncState:
+		m.ResetSyncState()
+		return nil
+	case invitation.FieldMembershipID:
+		m.ResetMembershipID()
+		return nil
+	case invitation.FieldOrganizationID:
+		m.ResetOrganizationID()
+		return nil
+	case invitation.FieldEmail:
+		m.ResetEmail()
+		return nil
+	case invitation.FieldRoles:
+		m.ResetRoles()
+		return nil
+	case invitation.FieldStatus:
+		m.ResetStatus()
+		return nil
+	case invitation.FieldInvitedBySub:
+		m.ResetInvitedBySub()
+		return nil
+	case invitation.FieldExpiresAt:
+		m.ResetExpiresAt()
+		return nil
+	}
+	return fmt.Errorf("unknown Invitation field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *InvitationMutation) AddedEdges() []string {
+	edges := make([]string, 0, 2)
+	if m.membership != nil {
+		edges = append(edges, invitation.EdgeMembership)
+	}
+	if m.organization != nil {
+		edges = append(edges, invitation.EdgeOrganization)
+	}
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *InvitationMutation) AddedIDs(name string) []ent.Value {
+	switch name {
+	case invitation.EdgeMembership:
+		if id := m.membership; id != nil {
+			return []ent.Value{*id}
+		}
+	case invitation.EdgeOrganization:
+		if id := m.organization; id != nil {
+			return []ent.Value{*id}
+		}
+	}
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *InvitationMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 2)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *InvitationMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *InvitationMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 2)
+	if m.clearedmembership {
+		edges = append(edges, invitation.EdgeMembership)
+	}
+	if m.clearedorganization {
+		edges = append(edges, invitation.EdgeOrganization)
+	}
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *InvitationMutation) EdgeCleared(name string) bool {
+	switch name {
+	case invitation.EdgeMembership:
+		return m.clearedmembership
+	case invitation.EdgeOrganization:
+		return m.clearedorganization
+	}
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *InvitationMutation) ClearEdge(name string) error {
+	switch name {
+	case invitation.EdgeMembership:
+		m.ClearMembership()
+		return nil
+	case invitation.EdgeOrganization:
+		m.ClearOrganization()
+		return nil
+	}
+	return fmt.Errorf("unknown Invitation unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *InvitationMutation) ResetEdge(name string) error {
+	switch name {
+	case invitation.EdgeMembership:
+		m.ResetMembership()
+		return nil
+	case invitation.EdgeOrganization:
+		m.ResetOrganization()
+		return nil
+	}
+	return fmt.Errorf("unknown Invitation edge %s", name)
 }
 
 // JournalEventMutation represents an operation that mutates the JournalEvent nodes in the graph.
@@ -9980,6 +13927,2078 @@ func (m *LaneMutation) ResetEdge(name string) error {
 	return fmt.Errorf("unknown Lane edge %s", name)
 }
 
+// LicenseMutation represents an operation that mutates the License nodes in the graph.
+type LicenseMutation struct {
+	config
+	op                  Op
+	typ                 string
+	id                  *string
+	created_at          *time.Time
+	updated_at          *time.Time
+	synced_at           *time.Time
+	sync_state          *[]byte
+	license_type_id     *string
+	license_type_name   *string
+	status              *string
+	clearedFields       map[string]struct{}
+	identity            *string
+	clearedidentity     bool
+	organization        *string
+	clearedorganization bool
+	application         *string
+	clearedapplication  bool
+	done                bool
+	oldValue            func(context.Context) (*License, error)
+	predicates          []predicate.License
+}
+
+var _ ent.Mutation = (*LicenseMutation)(nil)
+
+// licenseOption allows management of the mutation configuration using functional options.
+type licenseOption func(*LicenseMutation)
+
+// newLicenseMutation creates new mutation for the License entity.
+func newLicenseMutation(c config, op Op, opts ...licenseOption) *LicenseMutation {
+	m := &LicenseMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeLicense,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withLicenseID sets the ID field of the mutation.
+func withLicenseID(id string) licenseOption {
+	return func(m *LicenseMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *License
+		)
+		m.oldValue = func(ctx context.Context) (*License, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().License.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withLicense sets the old License of the mutation.
+func withLicense(node *License) licenseOption {
+	return func(m *LicenseMutation) {
+		m.oldValue = func(context.Context) (*License, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m LicenseMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m LicenseMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of License entities.
+func (m *LicenseMutation) SetID(id string) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *LicenseMutation) ID() (id string, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *LicenseMutation) IDs(ctx context.Context) ([]string, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []string{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().License.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetCreatedAt sets the "created_at" field.
+func (m *LicenseMutation) SetCreatedAt(t time.Time) {
+	m.created_at = &t
+}
+
+// CreatedAt returns the value of the "created_at" field in the mutation.
+func (m *LicenseMutation) CreatedAt() (r time.Time, exists bool) {
+	v := m.created_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCreatedAt returns the old "created_at" field's value of the License entity.
+// If the License object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *LicenseMutation) OldCreatedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCreatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCreatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCreatedAt: %w", err)
+	}
+	return oldValue.CreatedAt, nil
+}
+
+// ResetCreatedAt resets all changes to the "created_at" field.
+func (m *LicenseMutation) ResetCreatedAt() {
+	m.created_at = nil
+}
+
+// SetUpdatedAt sets the "updated_at" field.
+func (m *LicenseMutation) SetUpdatedAt(t time.Time) {
+	m.updated_at = &t
+}
+
+// UpdatedAt returns the value of the "updated_at" field in the mutation.
+func (m *LicenseMutation) UpdatedAt() (r time.Time, exists bool) {
+	v := m.updated_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldUpdatedAt returns the old "updated_at" field's value of the License entity.
+// If the License object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *LicenseMutation) OldUpdatedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldUpdatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldUpdatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldUpdatedAt: %w", err)
+	}
+	return oldValue.UpdatedAt, nil
+}
+
+// ResetUpdatedAt resets all changes to the "updated_at" field.
+func (m *LicenseMutation) ResetUpdatedAt() {
+	m.updated_at = nil
+}
+
+// SetSyncedAt sets the "synced_at" field.
+func (m *LicenseMutation) SetSyncedAt(t time.Time) {
+	m.synced_at = &t
+}
+
+// SyncedAt returns the value of the "synced_at" field in the mutation.
+func (m *LicenseMutation) SyncedAt() (r time.Time, exists bool) {
+	v := m.synced_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSyncedAt returns the old "synced_at" field's value of the License entity.
+// If the License object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *LicenseMutation) OldSyncedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSyncedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSyncedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSyncedAt: %w", err)
+	}
+	return oldValue.SyncedAt, nil
+}
+
+// ResetSyncedAt resets all changes to the "synced_at" field.
+func (m *LicenseMutation) ResetSyncedAt() {
+	m.synced_at = nil
+}
+
+// SetSyncState sets the "sync_state" field.
+func (m *LicenseMutation) SetSyncState(b []byte) {
+	m.sync_state = &b
+}
+
+// SyncState returns the value of the "sync_state" field in the mutation.
+func (m *LicenseMutation) SyncState() (r []byte, exists bool) {
+	v := m.sync_state
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSyncState returns the old "sync_state" field's value of the License entity.
+// If the License object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *LicenseMutation) OldSyncState(ctx context.Context) (v []byte, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSyncState is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSyncState requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSyncState: %w", err)
+	}
+	return oldValue.SyncState, nil
+}
+
+// ClearSyncState clears the value of the "sync_state" field.
+func (m *LicenseMutation) ClearSyncState() {
+	m.sync_state = nil
+	m.clearedFields[license.FieldSyncState] = struct{}{}
+}
+
+// SyncStateCleared returns if the "sync_state" field was cleared in this mutation.
+func (m *LicenseMutation) SyncStateCleared() bool {
+	_, ok := m.clearedFields[license.FieldSyncState]
+	return ok
+}
+
+// ResetSyncState resets all changes to the "sync_state" field.
+func (m *LicenseMutation) ResetSyncState() {
+	m.sync_state = nil
+	delete(m.clearedFields, license.FieldSyncState)
+}
+
+// SetIdentityID sets the "identity_id" field.
+func (m *LicenseMutation) SetIdentityID(s string) {
+	m.identity = &s
+}
+
+// IdentityID returns the value of the "identity_id" field in the mutation.
+func (m *LicenseMutation) IdentityID() (r string, exists bool) {
+	v := m.identity
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldIdentityID returns the old "identity_id" field's value of the License entity.
+// If the License object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *LicenseMutation) OldIdentityID(ctx context.Context) (v *string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldIdentityID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldIdentityID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldIdentityID: %w", err)
+	}
+	return oldValue.IdentityID, nil
+}
+
+// ClearIdentityID clears the value of the "identity_id" field.
+func (m *LicenseMutation) ClearIdentityID() {
+	m.identity = nil
+	m.clearedFields[license.FieldIdentityID] = struct{}{}
+}
+
+// IdentityIDCleared returns if the "identity_id" field was cleared in this mutation.
+func (m *LicenseMutation) IdentityIDCleared() bool {
+	_, ok := m.clearedFields[license.FieldIdentityID]
+	return ok
+}
+
+// ResetIdentityID resets all changes to the "identity_id" field.
+func (m *LicenseMutation) ResetIdentityID() {
+	m.identity = nil
+	delete(m.clearedFields, license.FieldIdentityID)
+}
+
+// SetOrganizationID sets the "organization_id" field.
+func (m *LicenseMutation) SetOrganizationID(s string) {
+	m.organization = &s
+}
+
+// OrganizationID returns the value of the "organization_id" field in the mutation.
+func (m *LicenseMutation) OrganizationID() (r string, exists bool) {
+	v := m.organization
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldOrganizationID returns the old "organization_id" field's value of the License entity.
+// If the License object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *LicenseMutation) OldOrganizationID(ctx context.Context) (v *string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldOrganizationID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldOrganizationID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldOrganizationID: %w", err)
+	}
+	return oldValue.OrganizationID, nil
+}
+
+// ClearOrganizationID clears the value of the "organization_id" field.
+func (m *LicenseMutation) ClearOrganizationID() {
+	m.organization = nil
+	m.clearedFields[license.FieldOrganizationID] = struct{}{}
+}
+
+// OrganizationIDCleared returns if the "organization_id" field was cleared in this mutation.
+func (m *LicenseMutation) OrganizationIDCleared() bool {
+	_, ok := m.clearedFields[license.FieldOrganizationID]
+	return ok
+}
+
+// ResetOrganizationID resets all changes to the "organization_id" field.
+func (m *LicenseMutation) ResetOrganizationID() {
+	m.organization = nil
+	delete(m.clearedFields, license.FieldOrganizationID)
+}
+
+// SetApplicationID sets the "application_id" field.
+func (m *LicenseMutation) SetApplicationID(s string) {
+	m.application = &s
+}
+
+// ApplicationID returns the value of the "application_id" field in the mutation.
+func (m *LicenseMutation) ApplicationID() (r string, exists bool) {
+	v := m.application
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldApplicationID returns the old "application_id" field's value of the License entity.
+// If the License object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *LicenseMutation) OldApplicationID(ctx context.Context) (v *string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldApplicationID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldApplicationID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldApplicationID: %w", err)
+	}
+	return oldValue.ApplicationID, nil
+}
+
+// ClearApplicationID clears the value of the "application_id" field.
+func (m *LicenseMutation) ClearApplicationID() {
+	m.application = nil
+	m.clearedFields[license.FieldApplicationID] = struct{}{}
+}
+
+// ApplicationIDCleared returns if the "application_id" field was cleared in this mutation.
+func (m *LicenseMutation) ApplicationIDCleared() bool {
+	_, ok := m.clearedFields[license.FieldApplicationID]
+	return ok
+}
+
+// ResetApplicationID resets all changes to the "application_id" field.
+func (m *LicenseMutation) ResetApplicationID() {
+	m.application = nil
+	delete(m.clearedFields, license.FieldApplicationID)
+}
+
+// SetLicenseTypeID sets the "license_type_id" field.
+func (m *LicenseMutation) SetLicenseTypeID(s string) {
+	m.license_type_id = &s
+}
+
+// LicenseTypeID returns the value of the "license_type_id" field in the mutation.
+func (m *LicenseMutation) LicenseTypeID() (r string, exists bool) {
+	v := m.license_type_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldLicenseTypeID returns the old "license_type_id" field's value of the License entity.
+// If the License object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *LicenseMutation) OldLicenseTypeID(ctx context.Context) (v *string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldLicenseTypeID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldLicenseTypeID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldLicenseTypeID: %w", err)
+	}
+	return oldValue.LicenseTypeID, nil
+}
+
+// ClearLicenseTypeID clears the value of the "license_type_id" field.
+func (m *LicenseMutation) ClearLicenseTypeID() {
+	m.license_type_id = nil
+	m.clearedFields[license.FieldLicenseTypeID] = struct{}{}
+}
+
+// LicenseTypeIDCleared returns if the "license_type_id" field was cleared in this mutation.
+func (m *LicenseMutation) LicenseTypeIDCleared() bool {
+	_, ok := m.clearedFields[license.FieldLicenseTypeID]
+	return ok
+}
+
+// ResetLicenseTypeID resets all changes to the "license_type_id" field.
+func (m *LicenseMutation) ResetLicenseTypeID() {
+	m.license_type_id = nil
+	delete(m.clearedFields, license.FieldLicenseTypeID)
+}
+
+// SetLicenseTypeName sets the "license_type_name" field.
+func (m *LicenseMutation) SetLicenseTypeName(s string) {
+	m.license_type_name = &s
+}
+
+// LicenseTypeName returns the value of the "license_type_name" field in the mutation.
+func (m *LicenseMutation) LicenseTypeName() (r string, exists bool) {
+	v := m.license_type_name
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldLicenseTypeName returns the old "license_type_name" field's value of the License entity.
+// If the License object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *LicenseMutation) OldLicenseTypeName(ctx context.Context) (v *string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldLicenseTypeName is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldLicenseTypeName requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldLicenseTypeName: %w", err)
+	}
+	return oldValue.LicenseTypeName, nil
+}
+
+// ClearLicenseTypeName clears the value of the "license_type_name" field.
+func (m *LicenseMutation) ClearLicenseTypeName() {
+	m.license_type_name = nil
+	m.clearedFields[license.FieldLicenseTypeName] = struct{}{}
+}
+
+// LicenseTypeNameCleared returns if the "license_type_name" field was cleared in this mutation.
+func (m *LicenseMutation) LicenseTypeNameCleared() bool {
+	_, ok := m.clearedFields[license.FieldLicenseTypeName]
+	return ok
+}
+
+// ResetLicenseTypeName resets all changes to the "license_type_name" field.
+func (m *LicenseMutation) ResetLicenseTypeName() {
+	m.license_type_name = nil
+	delete(m.clearedFields, license.FieldLicenseTypeName)
+}
+
+// SetStatus sets the "status" field.
+func (m *LicenseMutation) SetStatus(s string) {
+	m.status = &s
+}
+
+// Status returns the value of the "status" field in the mutation.
+func (m *LicenseMutation) Status() (r string, exists bool) {
+	v := m.status
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldStatus returns the old "status" field's value of the License entity.
+// If the License object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *LicenseMutation) OldStatus(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldStatus is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldStatus requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldStatus: %w", err)
+	}
+	return oldValue.Status, nil
+}
+
+// ResetStatus resets all changes to the "status" field.
+func (m *LicenseMutation) ResetStatus() {
+	m.status = nil
+}
+
+// ClearIdentity clears the "identity" edge to the Identity entity.
+func (m *LicenseMutation) ClearIdentity() {
+	m.clearedidentity = true
+	m.clearedFields[license.FieldIdentityID] = struct{}{}
+}
+
+// IdentityCleared reports if the "identity" edge to the Identity entity was cleared.
+func (m *LicenseMutation) IdentityCleared() bool {
+	return m.IdentityIDCleared() || m.clearedidentity
+}
+
+// IdentityIDs returns the "identity" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// IdentityID instead. It exists only for internal usage by the builders.
+func (m *LicenseMutation) IdentityIDs() (ids []string) {
+	if id := m.identity; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetIdentity resets all changes to the "identity" edge.
+func (m *LicenseMutation) ResetIdentity() {
+	m.identity = nil
+	m.clearedidentity = false
+}
+
+// ClearOrganization clears the "organization" edge to the Organization entity.
+func (m *LicenseMutation) ClearOrganization() {
+	m.clearedorganization = true
+	m.clearedFields[license.FieldOrganizationID] = struct{}{}
+}
+
+// OrganizationCleared reports if the "organization" edge to the Organization entity was cleared.
+func (m *LicenseMutation) OrganizationCleared() bool {
+	return m.OrganizationIDCleared() || m.clearedorganization
+}
+
+// OrganizationIDs returns the "organization" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// OrganizationID instead. It exists only for internal usage by the builders.
+func (m *LicenseMutation) OrganizationIDs() (ids []string) {
+	if id := m.organization; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetOrganization resets all changes to the "organization" edge.
+func (m *LicenseMutation) ResetOrganization() {
+	m.organization = nil
+	m.clearedorganization = false
+}
+
+// ClearApplication clears the "application" edge to the Application entity.
+func (m *LicenseMutation) ClearApplication() {
+	m.clearedapplication = true
+	m.clearedFields[license.FieldApplicationID] = struct{}{}
+}
+
+// ApplicationCleared reports if the "application" edge to the Application entity was cleared.
+func (m *LicenseMutation) ApplicationCleared() bool {
+	return m.ApplicationIDCleared() || m.clearedapplication
+}
+
+// ApplicationIDs returns the "application" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// ApplicationID instead. It exists only for internal usage by the builders.
+func (m *LicenseMutation) ApplicationIDs() (ids []string) {
+	if id := m.application; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetApplication resets all changes to the "application" edge.
+func (m *LicenseMutation) ResetApplication() {
+	m.application = nil
+	m.clearedapplication = false
+}
+
+// Where appends a list predicates to the LicenseMutation builder.
+func (m *LicenseMutation) Where(ps ...predicate.License) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the LicenseMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *LicenseMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.License, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *LicenseMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *LicenseMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (License).
+func (m *LicenseMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *LicenseMutation) Fields() []string {
+	fields := make([]string, 0, 10)
+	if m.created_at != nil {
+		fields = append(fields, license.FieldCreatedAt)
+	}
+	if m.updated_at != nil {
+		fields = append(fields, license.FieldUpdatedAt)
+	}
+	if m.synced_at != nil {
+		fields = append(fields, license.FieldSyncedAt)
+	}
+	if m.sync_state != nil {
+		fields = append(fields, license.FieldSyncState)
+	}
+	if m.identity != nil {
+		fields = append(fields, license.FieldIdentityID)
+	}
+	if m.organization != nil {
+		fields = append(fields, license.FieldOrganizationID)
+	}
+	if m.application != nil {
+		fields = append(fields, license.FieldApplicationID)
+	}
+	if m.license_type_id != nil {
+		fields = append(fields, license.FieldLicenseTypeID)
+	}
+	if m.license_type_name != nil {
+		fields = append(fields, license.FieldLicenseTypeName)
+	}
+	if m.status != nil {
+		fields = append(fields, license.FieldStatus)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *LicenseMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case license.FieldCreatedAt:
+		return m.CreatedAt()
+	case license.FieldUpdatedAt:
+		return m.UpdatedAt()
+	case license.FieldSyncedAt:
+		return m.SyncedAt()
+	case license.FieldSyncState:
+		return m.SyncState()
+	case license.FieldIdentityID:
+		return m.IdentityID()
+	case license.FieldOrganizationID:
+		return m.OrganizationID()
+	case license.FieldApplicationID:
+		return m.ApplicationID()
+	case license.FieldLicenseTypeID:
+		return m.LicenseTypeID()
+	case license.FieldLicenseTypeName:
+		return m.LicenseTypeName()
+	case license.FieldStatus:
+		return m.Status()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *LicenseMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case license.FieldCreatedAt:
+		return m.OldCreatedAt(ctx)
+	case license.FieldUpdatedAt:
+		return m.OldUpdatedAt(ctx)
+	case license.FieldSyncedAt:
+		return m.OldSyncedAt(ctx)
+	case license.FieldSyncState:
+		return m.OldSyncState(ctx)
+	case license.FieldIdentityID:
+		return m.OldIdentityID(ctx)
+	case license.FieldOrganizationID:
+		return m.OldOrganizationID(ctx)
+	case license.FieldApplicationID:
+		return m.OldApplicationID(ctx)
+	case license.FieldLicenseTypeID:
+		return m.OldLicenseTypeID(ctx)
+	case license.FieldLicenseTypeName:
+		return m.OldLicenseTypeName(ctx)
+	case license.FieldStatus:
+		return m.OldStatus(ctx)
+	}
+	return nil, fmt.Errorf("unknown License field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *LicenseMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case license.FieldCreatedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCreatedAt(v)
+		return nil
+	case license.FieldUpdatedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetUpdatedAt(v)
+		return nil
+	case license.FieldSyncedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSyncedAt(v)
+		return nil
+	case license.FieldSyncState:
+		v, ok := value.([]byte)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSyncState(v)
+		return nil
+	case license.FieldIdentityID:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetIdentityID(v)
+		return nil
+	case license.FieldOrganizationID:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetOrganizationID(v)
+		return nil
+	case license.FieldApplicationID:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetApplicationID(v)
+		return nil
+	case license.FieldLicenseTypeID:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetLicenseTypeID(v)
+		return nil
+	case license.FieldLicenseTypeName:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetLicenseTypeName(v)
+		return nil
+	case license.FieldStatus:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetStatus(v)
+		return nil
+	}
+	return fmt.Errorf("unknown License field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *LicenseMutation) AddedFields() []string {
+	return nil
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *LicenseMutation) AddedField(name string) (ent.Value, bool) {
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *LicenseMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	}
+	return fmt.Errorf("unknown License numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *LicenseMutation) ClearedFields() []string {
+	var fields []string
+	if m.FieldCleared(license.FieldSyncState) {
+		fields = append(fields, license.FieldSyncState)
+	}
+	if m.FieldCleared(license.FieldIdentityID) {
+		fields = append(fields, license.FieldIdentityID)
+	}
+	if m.FieldCleared(license.FieldOrganizationID) {
+		fields = append(fields, license.FieldOrganizationID)
+	}
+	if m.FieldCleared(license.FieldApplicationID) {
+		fields = append(fields, license.FieldApplicationID)
+	}
+	if m.FieldCleared(license.FieldLicenseTypeID) {
+		fields = append(fields, license.FieldLicenseTypeID)
+	}
+	if m.FieldCleared(license.FieldLicenseTypeName) {
+		fields = append(fields, license.FieldLicenseTypeName)
+	}
+	return fields
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *LicenseMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *LicenseMutation) ClearField(name string) error {
+	switch name {
+	case license.FieldSyncState:
+		m.ClearSyncState()
+		return nil
+	case license.FieldIdentityID:
+		m.ClearIdentityID()
+		return nil
+	case license.FieldOrganizationID:
+		m.ClearOrganizationID()
+		return nil
+	case license.FieldApplicationID:
+		m.ClearApplicationID()
+		return nil
+	case license.FieldLicenseTypeID:
+		m.ClearLicenseTypeID()
+		return nil
+	case license.FieldLicenseTypeName:
+		m.ClearLicenseTypeName()
+		return nil
+	}
+	return fmt.Errorf("unknown License nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *LicenseMutation) ResetField(name string) error {
+	switch name {
+	case license.FieldCreatedAt:
+		m.ResetCreatedAt()
+		return nil
+	case license.FieldUpdatedAt:
+		m.ResetUpdatedAt()
+		return nil
+	case license.FieldSyncedAt:
+		m.ResetSyncedAt()
+		return nil
+	case license.FieldSyncState:
+		m.ResetSyncState()
+		return nil
+	case license.FieldIdentityID:
+		m.ResetIdentityID()
+		return nil
+	case license.FieldOrganizationID:
+		m.ResetOrganizationID()
+		return nil
+	case license.FieldApplicationID:
+		m.ResetApplicationID()
+		return nil
+	case license.FieldLicenseTypeID:
+		m.ResetLicenseTypeID()
+		return nil
+	case license.FieldLicenseTypeName:
+		m.ResetLicenseTypeName()
+		return nil
+	case license.FieldStatus:
+		m.ResetStatus()
+		return nil
+	}
+	return fmt.Errorf("unknown License field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *LicenseMutation) AddedEdges() []string {
+	edges := make([]string, 0, 3)
+	if m.identity != nil {
+		edges = append(edges, license.EdgeIdentity)
+	}
+	if m.organization != nil {
+		edges = append(edges, license.EdgeOrganization)
+	}
+	if m.application != nil {
+		edges = append(edges, license.EdgeApplication)
+	}
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *LicenseMutation) AddedIDs(name string) []ent.Value {
+	switch name {
+	case license.EdgeIdentity:
+		if id := m.identity; id != nil {
+			return []ent.Value{*id}
+		}
+	case license.EdgeOrganization:
+		if id := m.organization; id != nil {
+			return []ent.Value{*id}
+		}
+	case license.EdgeApplication:
+		if id := m.application; id != nil {
+			return []ent.Value{*id}
+		}
+	}
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *LicenseMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 3)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *LicenseMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *LicenseMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 3)
+	if m.clearedidentity {
+		edges = append(edges, license.EdgeIdentity)
+	}
+	if m.clearedorganization {
+		edges = append(edges, license.EdgeOrganization)
+	}
+	if m.clearedapplication {
+		edges = append(edges, license.EdgeApplication)
+	}
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *LicenseMutation) EdgeCleared(name string) bool {
+	switch name {
+	case license.EdgeIdentity:
+		return m.clearedidentity
+	case license.EdgeOrganization:
+		return m.clearedorganization
+	case license.EdgeApplication:
+		return m.clearedapplication
+	}
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *LicenseMutation) ClearEdge(name string) error {
+	switch name {
+	case license.EdgeIdentity:
+		m.ClearIdentity()
+		return nil
+	case license.EdgeOrganization:
+		m.ClearOrganization()
+		return nil
+	case license.EdgeApplication:
+		m.ClearApplication()
+		return nil
+	}
+	return fmt.Errorf("unknown License unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *LicenseMutation) ResetEdge(name string) error {
+	switch name {
+	case license.EdgeIdentity:
+		m.ResetIdentity()
+		return nil
+	case license.EdgeOrganization:
+		m.ResetOrganization()
+		return nil
+	case license.EdgeApplication:
+		m.ResetApplication()
+		return nil
+	}
+	return fmt.Errorf("unknown License edge %s", name)
+}
+
+// MembershipMutation represents an operation that mutates the Membership nodes in the graph.
+type MembershipMutation struct {
+	config
+	op                  Op
+	typ                 string
+	id                  *string
+	created_at          *time.Time
+	updated_at          *time.Time
+	synced_at           *time.Time
+	sync_state          *[]byte
+	roles               *[]string
+	appendroles         []string
+	status              *string
+	clearedFields       map[string]struct{}
+	identity            *string
+	clearedidentity     bool
+	organization        *string
+	clearedorganization bool
+	invitations         map[string]struct{}
+	removedinvitations  map[string]struct{}
+	clearedinvitations  bool
+	done                bool
+	oldValue            func(context.Context) (*Membership, error)
+	predicates          []predicate.Membership
+}
+
+var _ ent.Mutation = (*MembershipMutation)(nil)
+
+// membershipOption allows management of the mutation configuration using functional options.
+type membershipOption func(*MembershipMutation)
+
+// newMembershipMutation creates new mutation for the Membership entity.
+func newMembershipMutation(c config, op Op, opts ...membershipOption) *MembershipMutation {
+	m := &MembershipMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeMembership,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withMembershipID sets the ID field of the mutation.
+func withMembershipID(id string) membershipOption {
+	return func(m *MembershipMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *Membership
+		)
+		m.oldValue = func(ctx context.Context) (*Membership, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().Membership.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withMembership sets the old Membership of the mutation.
+func withMembership(node *Membership) membershipOption {
+	return func(m *MembershipMutation) {
+		m.oldValue = func(context.Context) (*Membership, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m MembershipMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m MembershipMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of Membership entities.
+func (m *MembershipMutation) SetID(id string) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *MembershipMutation) ID() (id string, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *MembershipMutation) IDs(ctx context.Context) ([]string, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []string{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().Membership.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetCreatedAt sets the "created_at" field.
+func (m *MembershipMutation) SetCreatedAt(t time.Time) {
+	m.created_at = &t
+}
+
+// CreatedAt returns the value of the "created_at" field in the mutation.
+func (m *MembershipMutation) CreatedAt() (r time.Time, exists bool) {
+	v := m.created_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCreatedAt returns the old "created_at" field's value of the Membership entity.
+// If the Membership object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MembershipMutation) OldCreatedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCreatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCreatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCreatedAt: %w", err)
+	}
+	return oldValue.CreatedAt, nil
+}
+
+// ResetCreatedAt resets all changes to the "created_at" field.
+func (m *MembershipMutation) ResetCreatedAt() {
+	m.created_at = nil
+}
+
+// SetUpdatedAt sets the "updated_at" field.
+func (m *MembershipMutation) SetUpdatedAt(t time.Time) {
+	m.updated_at = &t
+}
+
+// UpdatedAt returns the value of the "updated_at" field in the mutation.
+func (m *MembershipMutation) UpdatedAt() (r time.Time, exists bool) {
+	v := m.updated_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldUpdatedAt returns the old "updated_at" field's value of the Membership entity.
+// If the Membership object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MembershipMutation) OldUpdatedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldUpdatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldUpdatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldUpdatedAt: %w", err)
+	}
+	return oldValue.UpdatedAt, nil
+}
+
+// ResetUpdatedAt resets all changes to the "updated_at" field.
+func (m *MembershipMutation) ResetUpdatedAt() {
+	m.updated_at = nil
+}
+
+// SetSyncedAt sets the "synced_at" field.
+func (m *MembershipMutation) SetSyncedAt(t time.Time) {
+	m.synced_at = &t
+}
+
+// SyncedAt returns the value of the "synced_at" field in the mutation.
+func (m *MembershipMutation) SyncedAt() (r time.Time, exists bool) {
+	v := m.synced_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSyncedAt returns the old "synced_at" field's value of the Membership entity.
+// If the Membership object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MembershipMutation) OldSyncedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSyncedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSyncedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSyncedAt: %w", err)
+	}
+	return oldValue.SyncedAt, nil
+}
+
+// ResetSyncedAt resets all changes to the "synced_at" field.
+func (m *MembershipMutation) ResetSyncedAt() {
+	m.synced_at = nil
+}
+
+// SetSyncState sets the "sync_state" field.
+func (m *MembershipMutation) SetSyncState(b []byte) {
+	m.sync_state = &b
+}
+
+// SyncState returns the value of the "sync_state" field in the mutation.
+func (m *MembershipMutation) SyncState() (r []byte, exists bool) {
+	v := m.sync_state
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSyncState returns the old "sync_state" field's value of the Membership entity.
+// If the Membership object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MembershipMutation) OldSyncState(ctx context.Context) (v []byte, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSyncState is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSyncState requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSyncState: %w", err)
+	}
+	return oldValue.SyncState, nil
+}
+
+// ClearSyncState clears the value of the "sync_state" field.
+func (m *MembershipMutation) ClearSyncState() {
+	m.sync_state = nil
+	m.clearedFields[membership.FieldSyncState] = struct{}{}
+}
+
+// SyncStateCleared returns if the "sync_state" field was cleared in this mutation.
+func (m *MembershipMutation) SyncStateCleared() bool {
+	_, ok := m.clearedFields[membership.FieldSyncState]
+	return ok
+}
+
+// ResetSyncState resets all changes to the "sync_state" field.
+func (m *MembershipMutation) ResetSyncState() {
+	m.sync_state = nil
+	delete(m.clearedFields, membership.FieldSyncState)
+}
+
+// SetIdentityID sets the "identity_id" field.
+func (m *MembershipMutation) SetIdentityID(s string) {
+	m.identity = &s
+}
+
+// IdentityID returns the value of the "identity_id" field in the mutation.
+func (m *MembershipMutation) IdentityID() (r string, exists bool) {
+	v := m.identity
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldIdentityID returns the old "identity_id" field's value of the Membership entity.
+// If the Membership object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MembershipMutation) OldIdentityID(ctx context.Context) (v *string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldIdentityID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldIdentityID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldIdentityID: %w", err)
+	}
+	return oldValue.IdentityID, nil
+}
+
+// ClearIdentityID clears the value of the "identity_id" field.
+func (m *MembershipMutation) ClearIdentityID() {
+	m.identity = nil
+	m.clearedFields[membership.FieldIdentityID] = struct{}{}
+}
+
+// IdentityIDCleared returns if the "identity_id" field was cleared in this mutation.
+func (m *MembershipMutation) IdentityIDCleared() bool {
+	_, ok := m.clearedFields[membership.FieldIdentityID]
+	return ok
+}
+
+// ResetIdentityID resets all changes to the "identity_id" field.
+func (m *MembershipMutation) ResetIdentityID() {
+	m.identity = nil
+	delete(m.clearedFields, membership.FieldIdentityID)
+}
+
+// SetOrganizationID sets the "organization_id" field.
+func (m *MembershipMutation) SetOrganizationID(s string) {
+	m.organization = &s
+}
+
+// OrganizationID returns the value of the "organization_id" field in the mutation.
+func (m *MembershipMutation) OrganizationID() (r string, exists bool) {
+	v := m.organization
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldOrganizationID returns the old "organization_id" field's value of the Membership entity.
+// If the Membership object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MembershipMutation) OldOrganizationID(ctx context.Context) (v *string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldOrganizationID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldOrganizationID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldOrganizationID: %w", err)
+	}
+	return oldValue.OrganizationID, nil
+}
+
+// ClearOrganizationID clears the value of the "organization_id" field.
+func (m *MembershipMutation) ClearOrganizationID() {
+	m.organization = nil
+	m.clearedFields[membership.FieldOrganizationID] = struct{}{}
+}
+
+// OrganizationIDCleared returns if the "organization_id" field was cleared in this mutation.
+func (m *MembershipMutation) OrganizationIDCleared() bool {
+	_, ok := m.clearedFields[membership.FieldOrganizationID]
+	return ok
+}
+
+// ResetOrganizationID resets all changes to the "organization_id" field.
+func (m *MembershipMutation) ResetOrganizationID() {
+	m.organization = nil
+	delete(m.clearedFields, membership.FieldOrganizationID)
+}
+
+// SetRoles sets the "roles" field.
+func (m *MembershipMutation) SetRoles(s []string) {
+	m.roles = &s
+	m.appendroles = nil
+}
+
+// Roles returns the value of the "roles" field in the mutation.
+func (m *MembershipMutation) Roles() (r []string, exists bool) {
+	v := m.roles
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRoles returns the old "roles" field's value of the Membership entity.
+// If the Membership object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MembershipMutation) OldRoles(ctx context.Context) (v []string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRoles is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRoles requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRoles: %w", err)
+	}
+	return oldValue.Roles, nil
+}
+
+// AppendRoles adds s to the "roles" field.
+func (m *MembershipMutation) AppendRoles(s []string) {
+	m.appendroles = append(m.appendroles, s...)
+}
+
+// AppendedRoles returns the list of values that were appended to the "roles" field in this mutation.
+func (m *MembershipMutation) AppendedRoles() ([]string, bool) {
+	if len(m.appendroles) == 0 {
+		return nil, false
+	}
+	return m.appendroles, true
+}
+
+// ClearRoles clears the value of the "roles" field.
+func (m *MembershipMutation) ClearRoles() {
+	m.roles = nil
+	m.appendroles = nil
+	m.clearedFields[membership.FieldRoles] = struct{}{}
+}
+
+// RolesCleared returns if the "roles" field was cleared in this mutation.
+func (m *MembershipMutation) RolesCleared() bool {
+	_, ok := m.clearedFields[membership.FieldRoles]
+	return ok
+}
+
+// ResetRoles resets all changes to the "roles" field.
+func (m *MembershipMutation) ResetRoles() {
+	m.roles = nil
+	m.appendroles = nil
+	delete(m.clearedFields, membership.FieldRoles)
+}
+
+// SetStatus sets the "status" field.
+func (m *MembershipMutation) SetStatus(s string) {
+	m.status = &s
+}
+
+// Status returns the value of the "status" field in the mutation.
+func (m *MembershipMutation) Status() (r string, exists bool) {
+	v := m.status
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldStatus returns the old "status" field's value of the Membership entity.
+// If the Membership object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MembershipMutation) OldStatus(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldStatus is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldStatus requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldStatus: %w", err)
+	}
+	return oldValue.Status, nil
+}
+
+// ResetStatus resets all changes to the "status" field.
+func (m *MembershipMutation) ResetStatus() {
+	m.status = nil
+}
+
+// ClearIdentity clears the "identity" edge to the Identity entity.
+func (m *MembershipMutation) ClearIdentity() {
+	m.clearedidentity = true
+	m.clearedFields[membership.FieldIdentityID] = struct{}{}
+}
+
+// IdentityCleared reports if the "identity" edge to the Identity entity was cleared.
+func (m *MembershipMutation) IdentityCleared() bool {
+	return m.IdentityIDCleared() || m.clearedidentity
+}
+
+// IdentityIDs returns the "identity" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// IdentityID instead. It exists only for internal usage by the builders.
+func (m *MembershipMutation) IdentityIDs() (ids []string) {
+	if id := m.identity; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetIdentity resets all changes to the "identity" edge.
+func (m *MembershipMutation) ResetIdentity() {
+	m.identity = nil
+	m.clearedidentity = false
+}
+
+// ClearOrganization clears the "organization" edge to the Organization entity.
+func (m *MembershipMutation) ClearOrganization() {
+	m.clearedorganization = true
+	m.clearedFields[membership.FieldOrganizationID] = struct{}{}
+}
+
+// OrganizationCleared reports if the "organization" edge to the Organization entity was cleared.
+func (m *MembershipMutation) OrganizationCleared() bool {
+	return m.OrganizationIDCleared() || m.clearedorganization
+}
+
+// OrganizationIDs returns the "organization" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// OrganizationID instead. It exists only for internal usage by the builders.
+func (m *MembershipMutation) OrganizationIDs() (ids []string) {
+	if id := m.organization; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetOrganization resets all changes to the "organization" edge.
+func (m *MembershipMutation) ResetOrganization() {
+	m.organization = nil
+	m.clearedorganization = false
+}
+
+// AddInvitationIDs adds the "invitations" edge to the Invitation entity by ids.
+func (m *MembershipMutation) AddInvitationIDs(ids ...string) {
+	if m.invitations == nil {
+		m.invitations = make(map[string]struct{})
+	}
+	for i := range ids {
+		m.invitations[ids[i]] = struct{}{}
+	}
+}
+
+// ClearInvitations clears the "invitations" edge to the Invitation entity.
+func (m *MembershipMutation) ClearInvitations() {
+	m.clearedinvitations = true
+}
+
+// InvitationsCleared reports if the "invitations" edge to the Invitation entity was cleared.
+func (m *MembershipMutation) InvitationsCleared() bool {
+	return m.clearedinvitations
+}
+
+// RemoveInvitationIDs removes the "invitations" edge to the Invitation entity by IDs.
+func (m *MembershipMutation) RemoveInvitationIDs(ids ...string) {
+	if m.removedinvitations == nil {
+		m.removedinvitations = make(map[string]struct{})
+	}
+	for i := range ids {
+		delete(m.invitations, ids[i])
+		m.removedinvitations[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedInvitations returns the removed IDs of the "invitations" edge to the Invitation entity.
+func (m *MembershipMutation) RemovedInvitationsIDs() (ids []string) {
+	for id := range m.removedinvitations {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// InvitationsIDs returns the "invitations" edge IDs in the mutation.
+func (m *MembershipMutation) InvitationsIDs() (ids []string) {
+	for id := range m.invitations {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetInvitations resets all changes to the "invitations" edge.
+func (m *MembershipMutation) ResetInvitations() {
+	m.invitations = nil
+	m.clearedinvitations = false
+	m.removedinvitations = nil
+}
+
+// Where appends a list predicates to the MembershipMutation builder.
+func (m *MembershipMutation) Where(ps ...predicate.Membership) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the MembershipMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *MembershipMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.Membership, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *MembershipMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *MembershipMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (Membership).
+func (m *MembershipMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *MembershipMutation) Fields() []string {
+	fields := make([]string, 0, 8)
+	if m.created_at != nil {
+		fields = append(fields, membership.FieldCreatedAt)
+	}
+	if m.updated_at != nil {
+		fields = append(fields, membership.FieldUpdatedAt)
+	}
+	if m.synced_at != nil {
+		fields = append(fields, membership.FieldSyncedAt)
+	}
+	if m.sync_state != nil {
+		fields = append(fields, membership.FieldSyncState)
+	}
+	if m.identity != nil {
+		fields = append(fields, membership.FieldIdentityID)
+	}
+	if m.organization != nil {
+		fields = append(fields, membership.FieldOrganizationID)
+	}
+	if m.roles != nil {
+		fields = append(fields, membership.FieldRoles)
+	}
+	if m.status != nil {
+		fields = append(fields, membership.FieldStatus)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *MembershipMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case membership.FieldCreatedAt:
+		return m.CreatedAt()
+	case membership.FieldUpdatedAt:
+		return m.UpdatedAt()
+	case membership.FieldSyncedAt:
+		return m.SyncedAt()
+	case membership.FieldSyncState:
+		return m.SyncState()
+	case membership.FieldIdentityID:
+		return m.IdentityID()
+	case membership.FieldOrganizationID:
+		return m.OrganizationID()
+	case membership.FieldRoles:
+		return m.Roles()
+	case membership.FieldStatus:
+		return m.Status()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *MembershipMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case membership.FieldCreatedAt:
+		return m.OldCreatedAt(ctx)
+	case membership.FieldUpdatedAt:
+		return m.OldUpdatedAt(ctx)
+	case membership.FieldSyncedAt:
+		return m.OldSyncedAt(ctx)
+	case membership.FieldSyncState:
+		return m.OldSyncState(ctx)
+	case membership.FieldIdentityID:
+		return m.OldIdentityID(ctx)
+	case membership.FieldOrganizationID:
+		return m.OldOrganizationID(ctx)
+	case membership.FieldRoles:
+		return m.OldRoles(ctx)
+	case membership.FieldStatus:
+		return m.OldStatus(ctx)
+	}
+	return nil, fmt.Errorf("unknown Membership field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *MembershipMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case membership.FieldCreatedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCreatedAt(v)
+		return nil
+	case membership.FieldUpdatedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetUpdatedAt(v)
+		return nil
+	case membership.FieldSyncedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSyncedAt(v)
+		return nil
+	case membership.FieldSyncState:
+		v, ok := value.([]byte)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSyncState(v)
+		return nil
+	case membership.FieldIdentityID:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetIdentityID(v)
+		return nil
+	case membership.FieldOrganizationID:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetOrganizationID(v)
+		return nil
+	case membership.FieldRoles:
+		v, ok := value.([]string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRoles(v)
+		return nil
+	case membership.FieldStatus:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetStatus(v)
+		return nil
+	}
+	return fmt.Errorf("unknown Membership field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *MembershipMutation) AddedFields() []string {
+	return nil
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *MembershipMutation) AddedField(name string) (ent.Value, bool) {
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *MembershipMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	}
+	return fmt.Errorf("unknown Membership numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *MembershipMutation) ClearedFields() []string {
+	var fields []string
+	if m.FieldCleared(membership.FieldSyncState) {
+		fields = append(fields, membership.FieldSyncState)
+	}
+	if m.FieldCleared(membership.FieldIdentityID) {
+		fields = append(fields, membership.FieldIdentityID)
+	}
+	if m.FieldCleared(membership.FieldOrganizationID) {
+		fields = append(fields, membership.FieldOrganizationID)
+	}
+	if m.FieldCleared(membership.FieldRoles) {
+		fields = append(fields, membership.FieldRoles)
+	}
+	return fields
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *MembershipMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *MembershipMutation) ClearField(name string) error {
+	switch name {
+	case membership.FieldSyncState:
+		m.ClearSyncState()
+		return nil
+	case membership.FieldIdentityID:
+		m.ClearIdentityID()
+		return nil
+	case membership.FieldOrganizationID:
+		m.ClearOrganizationID()
+		return nil
+	case membership.FieldRoles:
+		m.ClearRoles()
+		return nil
+	}
+	return fmt.Errorf("unknown Membership nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *MembershipMutation) ResetField(name string) error {
+	switch name {
+	case membership.FieldCreatedAt:
+		m.ResetCreatedAt()
+		return nil
+	case membership.FieldUpdatedAt:
+		m.ResetUpdatedAt()
+		return nil
+	case membership.FieldSyncedAt:
+		m.ResetSyncedAt()
+		return nil
+	case membership.FieldSyncState:
+		m.ResetSyncState()
+		return nil
+	case membership.FieldIdentityID:
+		m.ResetIdentityID()
+		return nil
+	case membership.FieldOrganizationID:
+		m.ResetOrganizationID()
+		return nil
+	case membership.FieldRoles:
+		m.ResetRoles()
+		return nil
+	case membership.FieldStatus:
+		m.ResetStatus()
+		return nil
+	}
+	return fmt.Errorf("unknown Membership field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *MembershipMutation) AddedEdges() []string {
+	edges := make([]string, 0, 3)
+	if m.identity != nil {
+		edges = append(edges, membership.EdgeIdentity)
+	}
+	if m.organization != nil {
+		edges = append(edges, membership.EdgeOrganization)
+	}
+	if m.invitations != nil {
+		edges = append(edges, membership.EdgeInvitations)
+	}
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *MembershipMutation) AddedIDs(name string) []ent.Value {
+	switch name {
+	case membership.EdgeIdentity:
+		if id := m.identity; id != nil {
+			return []ent.Value{*id}
+		}
+	case membership.EdgeOrganization:
+		if id := m.organization; id != nil {
+			return []ent.Value{*id}
+		}
+	case membership.EdgeInvitations:
+		ids := make([]ent.Value, 0, len(m.invitations))
+		for id := range m.invitations {
+			ids = append(ids, id)
+		}
+		return ids
+	}
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *MembershipMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 3)
+	if m.removedinvitations != nil {
+		edges = append(edges, membership.EdgeInvitations)
+	}
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *MembershipMutation) RemovedIDs(name string) []ent.Value {
+	switch name {
+	case membership.EdgeInvitations:
+		ids := make([]ent.Value, 0, len(m.removedinvitations))
+		for id := range m.removedinvitations {
+			ids = append(ids, id)
+		}
+		return ids
+	}
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *MembershipMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 3)
+	if m.clearedidentity {
+		edges = append(edges, membership.EdgeIdentity)
+	}
+	if m.clearedorganization {
+		edges = append(edges, membership.EdgeOrganization)
+	}
+	if m.clearedinvitations {
+		edges = append(edges, membership.EdgeInvitations)
+	}
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *MembershipMutation) EdgeCleared(name string) bool {
+	switch name {
+	case membership.EdgeIdentity:
+		return m.clearedidentity
+	case membership.EdgeOrganization:
+		return m.clearedorganization
+	case membership.EdgeInvitations:
+		return m.clearedinvitations
+	}
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *MembershipMutation) ClearEdge(name string) error {
+	switch name {
+	case membership.EdgeIdentity:
+		m.ClearIdentity()
+		return nil
+	case membership.EdgeOrganization:
+		m.ClearOrganization()
+		return nil
+	}
+	return fmt.Errorf("unknown Membership unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *MembershipMutation) ResetEdge(name string) error {
+	switch name {
+	case membership.EdgeIdentity:
+		m.ResetIdentity()
+		return nil
+	case membership.EdgeOrganization:
+		m.ResetOrganization()
+		return nil
+	case membership.EdgeInvitations:
+		m.ResetInvitations()
+		return nil
+	}
+	return fmt.Errorf("unknown Membership edge %s", name)
+}
+
 // MirrorGraveMutation represents an operation that mutates the MirrorGrave nodes in the graph.
 type MirrorGraveMutation struct {
 	config
@@ -10347,6 +16366,24 @@ type OrganizationMutation struct {
 	sso_providers               map[string]struct{}
 	removedsso_providers        map[string]struct{}
 	clearedsso_providers        bool
+	identities                  map[string]struct{}
+	removedidentities           map[string]struct{}
+	clearedidentities           bool
+	memberships                 map[string]struct{}
+	removedmemberships          map[string]struct{}
+	clearedmemberships          bool
+	app_accesses                map[string]struct{}
+	removedapp_accesses         map[string]struct{}
+	clearedapp_accesses         bool
+	licenses                    map[string]struct{}
+	removedlicenses             map[string]struct{}
+	clearedlicenses             bool
+	subscriptions               map[string]struct{}
+	removedsubscriptions        map[string]struct{}
+	clearedsubscriptions        bool
+	invitations                 map[string]struct{}
+	removedinvitations          map[string]struct{}
+	clearedinvitations          bool
 	done                        bool
 	oldValue                    func(context.Context) (*Organization, error)
 	predicates                  []predicate.Organization
@@ -11457,6 +17494,330 @@ func (m *OrganizationMutation) ResetSSOProviders() {
 	m.removedsso_providers = nil
 }
 
+// AddIdentityIDs adds the "identities" edge to the Identity entity by ids.
+func (m *OrganizationMutation) AddIdentityIDs(ids ...string) {
+	if m.identities == nil {
+		m.identities = make(map[string]struct{})
+	}
+	for i := range ids {
+		m.identities[ids[i]] = struct{}{}
+	}
+}
+
+// ClearIdentities clears the "identities" edge to the Identity entity.
+func (m *OrganizationMutation) ClearIdentities() {
+	m.clearedidentities = true
+}
+
+// IdentitiesCleared reports if the "identities" edge to the Identity entity was cleared.
+func (m *OrganizationMutation) IdentitiesCleared() bool {
+	return m.clearedidentities
+}
+
+// RemoveIdentityIDs removes the "identities" edge to the Identity entity by IDs.
+func (m *OrganizationMutation) RemoveIdentityIDs(ids ...string) {
+	if m.removedidentities == nil {
+		m.removedidentities = make(map[string]struct{})
+	}
+	for i := range ids {
+		delete(m.identities, ids[i])
+		m.removedidentities[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedIdentities returns the removed IDs of the "identities" edge to the Identity entity.
+func (m *OrganizationMutation) RemovedIdentitiesIDs() (ids []string) {
+	for id := range m.removedidentities {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// IdentitiesIDs returns the "identities" edge IDs in the mutation.
+func (m *OrganizationMutation) IdentitiesIDs() (ids []string) {
+	for id := range m.identities {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetIdentities resets all changes to the "identities" edge.
+func (m *OrganizationMutation) ResetIdentities() {
+	m.identities = nil
+	m.clearedidentities = false
+	m.removedidentities = nil
+}
+
+// AddMembershipIDs adds the "memberships" edge to the Membership entity by ids.
+func (m *OrganizationMutation) AddMembershipIDs(ids ...string) {
+	if m.memberships == nil {
+		m.memberships = make(map[string]struct{})
+	}
+	for i := range ids {
+		m.memberships[ids[i]] = struct{}{}
+	}
+}
+
+// ClearMemberships clears the "memberships" edge to the Membership entity.
+func (m *OrganizationMutation) ClearMemberships() {
+	m.clearedmemberships = true
+}
+
+// MembershipsCleared reports if the "memberships" edge to the Membership entity was cleared.
+func (m *OrganizationMutation) MembershipsCleared() bool {
+	return m.clearedmemberships
+}
+
+// RemoveMembershipIDs removes the "memberships" edge to the Membership entity by IDs.
+func (m *OrganizationMutation) RemoveMembershipIDs(ids ...string) {
+	if m.removedmemberships == nil {
+		m.removedmemberships = make(map[string]struct{})
+	}
+	for i := range ids {
+		delete(m.memberships, ids[i])
+		m.removedmemberships[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedMemberships returns the removed IDs of the "memberships" edge to the Membership entity.
+func (m *OrganizationMutation) RemovedMembershipsIDs() (ids []string) {
+	for id := range m.removedmemberships {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// MembershipsIDs returns the "memberships" edge IDs in the mutation.
+func (m *OrganizationMutation) MembershipsIDs() (ids []string) {
+	for id := range m.memberships {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetMemberships resets all changes to the "memberships" edge.
+func (m *OrganizationMutation) ResetMemberships() {
+	m.memberships = nil
+	m.clearedmemberships = false
+	m.removedmemberships = nil
+}
+
+// AddAppAccessIDs adds the "app_accesses" edge to the AppAccess entity by ids.
+func (m *OrganizationMutation) AddAppAccessIDs(ids ...string) {
+	if m.app_accesses == nil {
+		m.app_accesses = make(map[string]struct{})
+	}
+	for i := range ids {
+		m.app_accesses[ids[i]] = struct{}{}
+	}
+}
+
+// ClearAppAccesses clears the "app_accesses" edge to the AppAccess entity.
+func (m *OrganizationMutation) ClearAppAccesses() {
+	m.clearedapp_accesses = true
+}
+
+// AppAccessesCleared reports if the "app_accesses" edge to the AppAccess entity was cleared.
+func (m *OrganizationMutation) AppAccessesCleared() bool {
+	return m.clearedapp_accesses
+}
+
+// RemoveAppAccessIDs removes the "app_accesses" edge to the AppAccess entity by IDs.
+func (m *OrganizationMutation) RemoveAppAccessIDs(ids ...string) {
+	if m.removedapp_accesses == nil {
+		m.removedapp_accesses = make(map[string]struct{})
+	}
+	for i := range ids {
+		delete(m.app_accesses, ids[i])
+		m.removedapp_accesses[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedAppAccesses returns the removed IDs of the "app_accesses" edge to the AppAccess entity.
+func (m *OrganizationMutation) RemovedAppAccessesIDs() (ids []string) {
+	for id := range m.removedapp_accesses {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// AppAccessesIDs returns the "app_accesses" edge IDs in the mutation.
+func (m *OrganizationMutation) AppAccessesIDs() (ids []string) {
+	for id := range m.app_accesses {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetAppAccesses resets all changes to the "app_accesses" edge.
+func (m *OrganizationMutation) ResetAppAccesses() {
+	m.app_accesses = nil
+	m.clearedapp_accesses = false
+	m.removedapp_accesses = nil
+}
+
+// AddLicenseIDs adds the "licenses" edge to the License entity by ids.
+func (m *OrganizationMutation) AddLicenseIDs(ids ...string) {
+	if m.licenses == nil {
+		m.licenses = make(map[string]struct{})
+	}
+	for i := range ids {
+		m.licenses[ids[i]] = struct{}{}
+	}
+}
+
+// ClearLicenses clears the "licenses" edge to the License entity.
+func (m *OrganizationMutation) ClearLicenses() {
+	m.clearedlicenses = true
+}
+
+// LicensesCleared reports if the "licenses" edge to the License entity was cleared.
+func (m *OrganizationMutation) LicensesCleared() bool {
+	return m.clearedlicenses
+}
+
+// RemoveLicenseIDs removes the "licenses" edge to the License entity by IDs.
+func (m *OrganizationMutation) RemoveLicenseIDs(ids ...string) {
+	if m.removedlicenses == nil {
+		m.removedlicenses = make(map[string]struct{})
+	}
+	for i := range ids {
+		delete(m.licenses, ids[i])
+		m.removedlicenses[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedLicenses returns the removed IDs of the "licenses" edge to the License entity.
+func (m *OrganizationMutation) RemovedLicensesIDs() (ids []string) {
+	for id := range m.removedlicenses {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// LicensesIDs returns the "licenses" edge IDs in the mutation.
+func (m *OrganizationMutation) LicensesIDs() (ids []string) {
+	for id := range m.licenses {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetLicenses resets all changes to the "licenses" edge.
+func (m *OrganizationMutation) ResetLicenses() {
+	m.licenses = nil
+	m.clearedlicenses = false
+	m.removedlicenses = nil
+}
+
+// AddSubscriptionIDs adds the "subscriptions" edge to the Subscription entity by ids.
+func (m *OrganizationMutation) AddSubscriptionIDs(ids ...string) {
+	if m.subscriptions == nil {
+		m.subscriptions = make(map[string]struct{})
+	}
+	for i := range ids {
+		m.subscriptions[ids[i]] = struct{}{}
+	}
+}
+
+// ClearSubscriptions clears the "subscriptions" edge to the Subscription entity.
+func (m *OrganizationMutation) ClearSubscriptions() {
+	m.clearedsubscriptions = true
+}
+
+// SubscriptionsCleared reports if the "subscriptions" edge to the Subscription entity was cleared.
+func (m *OrganizationMutation) SubscriptionsCleared() bool {
+	return m.clearedsubscriptions
+}
+
+// RemoveSubscriptionIDs removes the "subscriptions" edge to the Subscription entity by IDs.
+func (m *OrganizationMutation) RemoveSubscriptionIDs(ids ...string) {
+	if m.removedsubscriptions == nil {
+		m.removedsubscriptions = make(map[string]struct{})
+	}
+	for i := range ids {
+		delete(m.subscriptions, ids[i])
+		m.removedsubscriptions[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedSubscriptions returns the removed IDs of the "subscriptions" edge to the Subscription entity.
+func (m *OrganizationMutation) RemovedSubscriptionsIDs() (ids []string) {
+	for id := range m.removedsubscriptions {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// SubscriptionsIDs returns the "subscriptions" edge IDs in the mutation.
+func (m *OrganizationMutation) SubscriptionsIDs() (ids []string) {
+	for id := range m.subscriptions {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetSubscriptions resets all changes to the "subscriptions" edge.
+func (m *OrganizationMutation) ResetSubscriptions() {
+	m.subscriptions = nil
+	m.clearedsubscriptions = false
+	m.removedsubscriptions = nil
+}
+
+// AddInvitationIDs adds the "invitations" edge to the Invitation entity by ids.
+func (m *OrganizationMutation) AddInvitationIDs(ids ...string) {
+	if m.invitations == nil {
+		m.invitations = make(map[string]struct{})
+	}
+	for i := range ids {
+		m.invitations[ids[i]] = struct{}{}
+	}
+}
+
+// ClearInvitations clears the "invitations" edge to the Invitation entity.
+func (m *OrganizationMutation) ClearInvitations() {
+	m.clearedinvitations = true
+}
+
+// InvitationsCleared reports if the "invitations" edge to the Invitation entity was cleared.
+func (m *OrganizationMutation) InvitationsCleared() bool {
+	return m.clearedinvitations
+}
+
+// RemoveInvitationIDs removes the "invitations" edge to the Invitation entity by IDs.
+func (m *OrganizationMutation) RemoveInvitationIDs(ids ...string) {
+	if m.removedinvitations == nil {
+		m.removedinvitations = make(map[string]struct{})
+	}
+	for i := range ids {
+		delete(m.invitations, ids[i])
+		m.removedinvitations[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedInvitations returns the removed IDs of the "invitations" edge to the Invitation entity.
+func (m *OrganizationMutation) RemovedInvitationsIDs() (ids []string) {
+	for id := range m.removedinvitations {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// InvitationsIDs returns the "invitations" edge IDs in the mutation.
+func (m *OrganizationMutation) InvitationsIDs() (ids []string) {
+	for id := range m.invitations {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetInvitations resets all changes to the "invitations" edge.
+func (m *OrganizationMutation) ResetInvitations() {
+	m.invitations = nil
+	m.clearedinvitations = false
+	m.removedinvitations = nil
+}
+
 // Where appends a list predicates to the OrganizationMutation builder.
 func (m *OrganizationMutation) Where(ps ...predicate.Organization) {
 	m.predicates = append(m.predicates, ps...)
@@ -11986,12 +18347,30 @@ func (m *OrganizationMutation) ResetField(name string) error {
 
 // AddedEdges returns all edge names that were set/added in this mutation.
 func (m *OrganizationMutation) AddedEdges() []string {
-	edges := make([]string, 0, 2)
+	edges := make([]string, 0, 8)
 	if m.applications != nil {
 		edges = append(edges, organization.EdgeApplications)
 	}
 	if m.sso_providers != nil {
 		edges = append(edges, organization.EdgeSSOProviders)
+	}
+	if m.identities != nil {
+		edges = append(edges, organization.EdgeIdentities)
+	}
+	if m.memberships != nil {
+		edges = append(edges, organization.EdgeMemberships)
+	}
+	if m.app_accesses != nil {
+		edges = append(edges, organization.EdgeAppAccesses)
+	}
+	if m.licenses != nil {
+		edges = append(edges, organization.EdgeLicenses)
+	}
+	if m.subscriptions != nil {
+		edges = append(edges, organization.EdgeSubscriptions)
+	}
+	if m.invitations != nil {
+		edges = append(edges, organization.EdgeInvitations)
 	}
 	return edges
 }
@@ -12012,18 +18391,72 @@ func (m *OrganizationMutation) AddedIDs(name string) []ent.Value {
 			ids = append(ids, id)
 		}
 		return ids
+	case organization.EdgeIdentities:
+		ids := make([]ent.Value, 0, len(m.identities))
+		for id := range m.identities {
+			ids = append(ids, id)
+		}
+		return ids
+	case organization.EdgeMemberships:
+		ids := make([]ent.Value, 0, len(m.memberships))
+		for id := range m.memberships {
+			ids = append(ids, id)
+		}
+		return ids
+	case organization.EdgeAppAccesses:
+		ids := make([]ent.Value, 0, len(m.app_accesses))
+		for id := range m.app_accesses {
+			ids = append(ids, id)
+		}
+		return ids
+	case organization.EdgeLicenses:
+		ids := make([]ent.Value, 0, len(m.licenses))
+		for id := range m.licenses {
+			ids = append(ids, id)
+		}
+		return ids
+	case organization.EdgeSubscriptions:
+		ids := make([]ent.Value, 0, len(m.subscriptions))
+		for id := range m.subscriptions {
+			ids = append(ids, id)
+		}
+		return ids
+	case organization.EdgeInvitations:
+		ids := make([]ent.Value, 0, len(m.invitations))
+		for id := range m.invitations {
+			ids = append(ids, id)
+		}
+		return ids
 	}
 	return nil
 }
 
 // RemovedEdges returns all edge names that were removed in this mutation.
 func (m *OrganizationMutation) RemovedEdges() []string {
-	edges := make([]string, 0, 2)
+	edges := make([]string, 0, 8)
 	if m.removedapplications != nil {
 		edges = append(edges, organization.EdgeApplications)
 	}
 	if m.removedsso_providers != nil {
 		edges = append(edges, organization.EdgeSSOProviders)
+	}
+	if m.removedidentities != nil {
+		edges = append(edges, organization.EdgeIdentities)
+	}
+	if m.removedmemberships != nil {
+		edges = append(edges, organization.EdgeMemberships)
+	}
+	if m.removedapp_accesses != nil {
+		edges = append(edges, organization.EdgeAppAccesses)
+	}
+	if m.removedlicenses != nil {
+		edges = append(edges, organization.EdgeLicenses)
+	}
+	if m.removedsubscriptions != nil {
+		edges = append(edges, organization.EdgeSubscriptions)
+	}
+	if m.removedinvitations != nil {
+		edges = append(edges, organization.EdgeInvitations)
 	}
 	return edges
 }
@@ -12044,18 +18477,72 @@ func (m *OrganizationMutation) RemovedIDs(name string) []ent.Value {
 			ids = append(ids, id)
 		}
 		return ids
+	case organization.EdgeIdentities:
+		ids := make([]ent.Value, 0, len(m.removedidentities))
+		for id := range m.removedidentities {
+			ids = append(ids, id)
+		}
+		return ids
+	case organization.EdgeMemberships:
+		ids := make([]ent.Value, 0, len(m.removedmemberships))
+		for id := range m.removedmemberships {
+			ids = append(ids, id)
+		}
+		return ids
+	case organization.EdgeAppAccesses:
+		ids := make([]ent.Value, 0, len(m.removedapp_accesses))
+		for id := range m.removedapp_accesses {
+			ids = append(ids, id)
+		}
+		return ids
+	case organization.EdgeLicenses:
+		ids := make([]ent.Value, 0, len(m.removedlicenses))
+		for id := range m.removedlicenses {
+			ids = append(ids, id)
+		}
+		return ids
+	case organization.EdgeSubscriptions:
+		ids := make([]ent.Value, 0, len(m.removedsubscriptions))
+		for id := range m.removedsubscriptions {
+			ids = append(ids, id)
+		}
+		return ids
+	case organization.EdgeInvitations:
+		ids := make([]ent.Value, 0, len(m.removedinvitations))
+		for id := range m.removedinvitations {
+			ids = append(ids, id)
+		}
+		return ids
 	}
 	return nil
 }
 
 // ClearedEdges returns all edge names that were cleared in this mutation.
 func (m *OrganizationMutation) ClearedEdges() []string {
-	edges := make([]string, 0, 2)
+	edges := make([]string, 0, 8)
 	if m.clearedapplications {
 		edges = append(edges, organization.EdgeApplications)
 	}
 	if m.clearedsso_providers {
 		edges = append(edges, organization.EdgeSSOProviders)
+	}
+	if m.clearedidentities {
+		edges = append(edges, organization.EdgeIdentities)
+	}
+	if m.clearedmemberships {
+		edges = append(edges, organization.EdgeMemberships)
+	}
+	if m.clearedapp_accesses {
+		edges = append(edges, organization.EdgeAppAccesses)
+	}
+	if m.clearedlicenses {
+		edges = append(edges, organization.EdgeLicenses)
+	}
+	if m.clearedsubscriptions {
+		edges = append(edges, organization.EdgeSubscriptions)
+	}
+	if m.clearedinvitations {
+		edges = append(edges, organization.EdgeInvitations)
 	}
 	return edges
 }
@@ -12068,6 +18555,18 @@ func (m *OrganizationMutation) EdgeCleared(name string) bool {
 		return m.clearedapplications
 	case organization.EdgeSSOProviders:
 		return m.clearedsso_providers
+	case organization.EdgeIdentities:
+		return m.clearedidentities
+	case organization.EdgeMemberships:
+		return m.clearedmemberships
+	case organization.EdgeAppAccesses:
+		return m.clearedapp_accesses
+	case organization.EdgeLicenses:
+		return m.clearedlicenses
+	case organization.EdgeSubscriptions:
+		return m.clearedsubscriptions
+	case organization.EdgeInvitations:
+		return m.clearedinvitations
 	}
 	return false
 }
@@ -12089,6 +18588,24 @@ func (m *OrganizationMutation) ResetEdge(name string) error {
 		return nil
 	case organization.EdgeSSOProviders:
 		m.ResetSSOProviders()
+		return nil
+	case organization.EdgeIdentities:
+		m.ResetIdentities()
+		return nil
+	case organization.EdgeMemberships:
+		m.ResetMemberships()
+		return nil
+	case organization.EdgeAppAccesses:
+		m.ResetAppAccesses()
+		return nil
+	case organization.EdgeLicenses:
+		m.ResetLicenses()
+		return nil
+	case organization.EdgeSubscriptions:
+		m.ResetSubscriptions()
+		return nil
+	case organization.EdgeInvitations:
+		m.ResetInvitations()
 		return nil
 	}
 	return fmt.Errorf("unknown Organization edge %s", name)
@@ -14734,4 +21251,2339 @@ func (m *SeenEventMutation) ClearEdge(name string) error {
 // It returns an error if the edge is not defined in the schema.
 func (m *SeenEventMutation) ResetEdge(name string) error {
 	return fmt.Errorf("unknown SeenEvent edge %s", name)
+}
+
+// SubscriptionMutation represents an operation that mutates the Subscription nodes in the graph.
+type SubscriptionMutation struct {
+	config
+	op                  Op
+	typ                 string
+	id                  *string
+	created_at          *time.Time
+	updated_at          *time.Time
+	synced_at           *time.Time
+	sync_state          *[]byte
+	license_type_id     *string
+	license_type_name   *string
+	quantity            *int64
+	addquantity         *int64
+	status              *string
+	clearedFields       map[string]struct{}
+	organization        *string
+	clearedorganization bool
+	application         *string
+	clearedapplication  bool
+	done                bool
+	oldValue            func(context.Context) (*Subscription, error)
+	predicates          []predicate.Subscription
+}
+
+var _ ent.Mutation = (*SubscriptionMutation)(nil)
+
+// subscriptionOption allows management of the mutation configuration using functional options.
+type subscriptionOption func(*SubscriptionMutation)
+
+// newSubscriptionMutation creates new mutation for the Subscription entity.
+func newSubscriptionMutation(c config, op Op, opts ...subscriptionOption) *SubscriptionMutation {
+	m := &SubscriptionMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeSubscription,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withSubscriptionID sets the ID field of the mutation.
+func withSubscriptionID(id string) subscriptionOption {
+	return func(m *SubscriptionMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *Subscription
+		)
+		m.oldValue = func(ctx context.Context) (*Subscription, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().Subscription.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withSubscription sets the old Subscription of the mutation.
+func withSubscription(node *Subscription) subscriptionOption {
+	return func(m *SubscriptionMutation) {
+		m.oldValue = func(context.Context) (*Subscription, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m SubscriptionMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m SubscriptionMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of Subscription entities.
+func (m *SubscriptionMutation) SetID(id string) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *SubscriptionMutation) ID() (id string, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *SubscriptionMutation) IDs(ctx context.Context) ([]string, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []string{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().Subscription.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetCreatedAt sets the "created_at" field.
+func (m *SubscriptionMutation) SetCreatedAt(t time.Time) {
+	m.created_at = &t
+}
+
+// CreatedAt returns the value of the "created_at" field in the mutation.
+func (m *SubscriptionMutation) CreatedAt() (r time.Time, exists bool) {
+	v := m.created_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCreatedAt returns the old "created_at" field's value of the Subscription entity.
+// If the Subscription object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SubscriptionMutation) OldCreatedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCreatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCreatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCreatedAt: %w", err)
+	}
+	return oldValue.CreatedAt, nil
+}
+
+// ResetCreatedAt resets all changes to the "created_at" field.
+func (m *SubscriptionMutation) ResetCreatedAt() {
+	m.created_at = nil
+}
+
+// SetUpdatedAt sets the "updated_at" field.
+func (m *SubscriptionMutation) SetUpdatedAt(t time.Time) {
+	m.updated_at = &t
+}
+
+// UpdatedAt returns the value of the "updated_at" field in the mutation.
+func (m *SubscriptionMutation) UpdatedAt() (r time.Time, exists bool) {
+	v := m.updated_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldUpdatedAt returns the old "updated_at" field's value of the Subscription entity.
+// If the Subscription object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SubscriptionMutation) OldUpdatedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldUpdatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldUpdatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldUpdatedAt: %w", err)
+	}
+	return oldValue.UpdatedAt, nil
+}
+
+// ResetUpdatedAt resets all changes to the "updated_at" field.
+func (m *SubscriptionMutation) ResetUpdatedAt() {
+	m.updated_at = nil
+}
+
+// SetSyncedAt sets the "synced_at" field.
+func (m *SubscriptionMutation) SetSyncedAt(t time.Time) {
+	m.synced_at = &t
+}
+
+// SyncedAt returns the value of the "synced_at" field in the mutation.
+func (m *SubscriptionMutation) SyncedAt() (r time.Time, exists bool) {
+	v := m.synced_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSyncedAt returns the old "synced_at" field's value of the Subscription entity.
+// If the Subscription object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SubscriptionMutation) OldSyncedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSyncedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSyncedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSyncedAt: %w", err)
+	}
+	return oldValue.SyncedAt, nil
+}
+
+// ResetSyncedAt resets all changes to the "synced_at" field.
+func (m *SubscriptionMutation) ResetSyncedAt() {
+	m.synced_at = nil
+}
+
+// SetSyncState sets the "sync_state" field.
+func (m *SubscriptionMutation) SetSyncState(b []byte) {
+	m.sync_state = &b
+}
+
+// SyncState returns the value of the "sync_state" field in the mutation.
+func (m *SubscriptionMutation) SyncState() (r []byte, exists bool) {
+	v := m.sync_state
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSyncState returns the old "sync_state" field's value of the Subscription entity.
+// If the Subscription object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SubscriptionMutation) OldSyncState(ctx context.Context) (v []byte, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSyncState is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSyncState requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSyncState: %w", err)
+	}
+	return oldValue.SyncState, nil
+}
+
+// ClearSyncState clears the value of the "sync_state" field.
+func (m *SubscriptionMutation) ClearSyncState() {
+	m.sync_state = nil
+	m.clearedFields[subscription.FieldSyncState] = struct{}{}
+}
+
+// SyncStateCleared returns if the "sync_state" field was cleared in this mutation.
+func (m *SubscriptionMutation) SyncStateCleared() bool {
+	_, ok := m.clearedFields[subscription.FieldSyncState]
+	return ok
+}
+
+// ResetSyncState resets all changes to the "sync_state" field.
+func (m *SubscriptionMutation) ResetSyncState() {
+	m.sync_state = nil
+	delete(m.clearedFields, subscription.FieldSyncState)
+}
+
+// SetOrganizationID sets the "organization_id" field.
+func (m *SubscriptionMutation) SetOrganizationID(s string) {
+	m.organization = &s
+}
+
+// OrganizationID returns the value of the "organization_id" field in the mutation.
+func (m *SubscriptionMutation) OrganizationID() (r string, exists bool) {
+	v := m.organization
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldOrganizationID returns the old "organization_id" field's value of the Subscription entity.
+// If the Subscription object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SubscriptionMutation) OldOrganizationID(ctx context.Context) (v *string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldOrganizationID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldOrganizationID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldOrganizationID: %w", err)
+	}
+	return oldValue.OrganizationID, nil
+}
+
+// ClearOrganizationID clears the value of the "organization_id" field.
+func (m *SubscriptionMutation) ClearOrganizationID() {
+	m.organization = nil
+	m.clearedFields[subscription.FieldOrganizationID] = struct{}{}
+}
+
+// OrganizationIDCleared returns if the "organization_id" field was cleared in this mutation.
+func (m *SubscriptionMutation) OrganizationIDCleared() bool {
+	_, ok := m.clearedFields[subscription.FieldOrganizationID]
+	return ok
+}
+
+// ResetOrganizationID resets all changes to the "organization_id" field.
+func (m *SubscriptionMutation) ResetOrganizationID() {
+	m.organization = nil
+	delete(m.clearedFields, subscription.FieldOrganizationID)
+}
+
+// SetApplicationID sets the "application_id" field.
+func (m *SubscriptionMutation) SetApplicationID(s string) {
+	m.application = &s
+}
+
+// ApplicationID returns the value of the "application_id" field in the mutation.
+func (m *SubscriptionMutation) ApplicationID() (r string, exists bool) {
+	v := m.application
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldApplicationID returns the old "application_id" field's value of the Subscription entity.
+// If the Subscription object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SubscriptionMutation) OldApplicationID(ctx context.Context) (v *string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldApplicationID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldApplicationID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldApplicationID: %w", err)
+	}
+	return oldValue.ApplicationID, nil
+}
+
+// ClearApplicationID clears the value of the "application_id" field.
+func (m *SubscriptionMutation) ClearApplicationID() {
+	m.application = nil
+	m.clearedFields[subscription.FieldApplicationID] = struct{}{}
+}
+
+// ApplicationIDCleared returns if the "application_id" field was cleared in this mutation.
+func (m *SubscriptionMutation) ApplicationIDCleared() bool {
+	_, ok := m.clearedFields[subscription.FieldApplicationID]
+	return ok
+}
+
+// ResetApplicationID resets all changes to the "application_id" field.
+func (m *SubscriptionMutation) ResetApplicationID() {
+	m.application = nil
+	delete(m.clearedFields, subscription.FieldApplicationID)
+}
+
+// SetLicenseTypeID sets the "license_type_id" field.
+func (m *SubscriptionMutation) SetLicenseTypeID(s string) {
+	m.license_type_id = &s
+}
+
+// LicenseTypeID returns the value of the "license_type_id" field in the mutation.
+func (m *SubscriptionMutation) LicenseTypeID() (r string, exists bool) {
+	v := m.license_type_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldLicenseTypeID returns the old "license_type_id" field's value of the Subscription entity.
+// If the Subscription object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SubscriptionMutation) OldLicenseTypeID(ctx context.Context) (v *string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldLicenseTypeID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldLicenseTypeID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldLicenseTypeID: %w", err)
+	}
+	return oldValue.LicenseTypeID, nil
+}
+
+// ClearLicenseTypeID clears the value of the "license_type_id" field.
+func (m *SubscriptionMutation) ClearLicenseTypeID() {
+	m.license_type_id = nil
+	m.clearedFields[subscription.FieldLicenseTypeID] = struct{}{}
+}
+
+// LicenseTypeIDCleared returns if the "license_type_id" field was cleared in this mutation.
+func (m *SubscriptionMutation) LicenseTypeIDCleared() bool {
+	_, ok := m.clearedFields[subscription.FieldLicenseTypeID]
+	return ok
+}
+
+// ResetLicenseTypeID resets all changes to the "license_type_id" field.
+func (m *SubscriptionMutation) ResetLicenseTypeID() {
+	m.license_type_id = nil
+	delete(m.clearedFields, subscription.FieldLicenseTypeID)
+}
+
+// SetLicenseTypeName sets the "license_type_name" field.
+func (m *SubscriptionMutation) SetLicenseTypeName(s string) {
+	m.license_type_name = &s
+}
+
+// LicenseTypeName returns the value of the "license_type_name" field in the mutation.
+func (m *SubscriptionMutation) LicenseTypeName() (r string, exists bool) {
+	v := m.license_type_name
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldLicenseTypeName returns the old "license_type_name" field's value of the Subscription entity.
+// If the Subscription object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SubscriptionMutation) OldLicenseTypeName(ctx context.Context) (v *string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldLicenseTypeName is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldLicenseTypeName requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldLicenseTypeName: %w", err)
+	}
+	return oldValue.LicenseTypeName, nil
+}
+
+// ClearLicenseTypeName clears the value of the "license_type_name" field.
+func (m *SubscriptionMutation) ClearLicenseTypeName() {
+	m.license_type_name = nil
+	m.clearedFields[subscription.FieldLicenseTypeName] = struct{}{}
+}
+
+// LicenseTypeNameCleared returns if the "license_type_name" field was cleared in this mutation.
+func (m *SubscriptionMutation) LicenseTypeNameCleared() bool {
+	_, ok := m.clearedFields[subscription.FieldLicenseTypeName]
+	return ok
+}
+
+// ResetLicenseTypeName resets all changes to the "license_type_name" field.
+func (m *SubscriptionMutation) ResetLicenseTypeName() {
+	m.license_type_name = nil
+	delete(m.clearedFields, subscription.FieldLicenseTypeName)
+}
+
+// SetQuantity sets the "quantity" field.
+func (m *SubscriptionMutation) SetQuantity(i int64) {
+	m.quantity = &i
+	m.addquantity = nil
+}
+
+// Quantity returns the value of the "quantity" field in the mutation.
+func (m *SubscriptionMutation) Quantity() (r int64, exists bool) {
+	v := m.quantity
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldQuantity returns the old "quantity" field's value of the Subscription entity.
+// If the Subscription object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SubscriptionMutation) OldQuantity(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldQuantity is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldQuantity requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldQuantity: %w", err)
+	}
+	return oldValue.Quantity, nil
+}
+
+// AddQuantity adds i to the "quantity" field.
+func (m *SubscriptionMutation) AddQuantity(i int64) {
+	if m.addquantity != nil {
+		*m.addquantity += i
+	} else {
+		m.addquantity = &i
+	}
+}
+
+// AddedQuantity returns the value that was added to the "quantity" field in this mutation.
+func (m *SubscriptionMutation) AddedQuantity() (r int64, exists bool) {
+	v := m.addquantity
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetQuantity resets all changes to the "quantity" field.
+func (m *SubscriptionMutation) ResetQuantity() {
+	m.quantity = nil
+	m.addquantity = nil
+}
+
+// SetStatus sets the "status" field.
+func (m *SubscriptionMutation) SetStatus(s string) {
+	m.status = &s
+}
+
+// Status returns the value of the "status" field in the mutation.
+func (m *SubscriptionMutation) Status() (r string, exists bool) {
+	v := m.status
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldStatus returns the old "status" field's value of the Subscription entity.
+// If the Subscription object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SubscriptionMutation) OldStatus(ctx context.Context) (v *string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldStatus is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldStatus requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldStatus: %w", err)
+	}
+	return oldValue.Status, nil
+}
+
+// ClearStatus clears the value of the "status" field.
+func (m *SubscriptionMutation) ClearStatus() {
+	m.status = nil
+	m.clearedFields[subscription.FieldStatus] = struct{}{}
+}
+
+// StatusCleared returns if the "status" field was cleared in this mutation.
+func (m *SubscriptionMutation) StatusCleared() bool {
+	_, ok := m.clearedFields[subscription.FieldStatus]
+	return ok
+}
+
+// ResetStatus resets all changes to the "status" field.
+func (m *SubscriptionMutation) ResetStatus() {
+	m.status = nil
+	delete(m.clearedFields, subscription.FieldStatus)
+}
+
+// ClearOrganization clears the "organization" edge to the Organization entity.
+func (m *SubscriptionMutation) ClearOrganization() {
+	m.clearedorganization = true
+	m.clearedFields[subscription.FieldOrganizationID] = struct{}{}
+}
+
+// OrganizationCleared reports if the "organization" edge to the Organization entity was cleared.
+func (m *SubscriptionMutation) OrganizationCleared() bool {
+	return m.OrganizationIDCleared() || m.clearedorganization
+}
+
+// OrganizationIDs returns the "organization" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// OrganizationID instead. It exists only for internal usage by the builders.
+func (m *SubscriptionMutation) OrganizationIDs() (ids []string) {
+	if id := m.organization; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetOrganization resets all changes to the "organization" edge.
+func (m *SubscriptionMutation) ResetOrganization() {
+	m.organization = nil
+	m.clearedorganization = false
+}
+
+// ClearApplication clears the "application" edge to the Application entity.
+func (m *SubscriptionMutation) ClearApplication() {
+	m.clearedapplication = true
+	m.clearedFields[subscription.FieldApplicationID] = struct{}{}
+}
+
+// ApplicationCleared reports if the "application" edge to the Application entity was cleared.
+func (m *SubscriptionMutation) ApplicationCleared() bool {
+	return m.ApplicationIDCleared() || m.clearedapplication
+}
+
+// ApplicationIDs returns the "application" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// ApplicationID instead. It exists only for internal usage by the builders.
+func (m *SubscriptionMutation) ApplicationIDs() (ids []string) {
+	if id := m.application; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetApplication resets all changes to the "application" edge.
+func (m *SubscriptionMutation) ResetApplication() {
+	m.application = nil
+	m.clearedapplication = false
+}
+
+// Where appends a list predicates to the SubscriptionMutation builder.
+func (m *SubscriptionMutation) Where(ps ...predicate.Subscription) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the SubscriptionMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *SubscriptionMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.Subscription, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *SubscriptionMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *SubscriptionMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (Subscription).
+func (m *SubscriptionMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *SubscriptionMutation) Fields() []string {
+	fields := make([]string, 0, 10)
+	if m.created_at != nil {
+		fields = append(fields, subscription.FieldCreatedAt)
+	}
+	if m.updated_at != nil {
+		fields = append(fields, subscription.FieldUpdatedAt)
+	}
+	if m.synced_at != nil {
+		fields = append(fields, subscription.FieldSyncedAt)
+	}
+	if m.sync_state != nil {
+		fields = append(fields, subscription.FieldSyncState)
+	}
+	if m.organization != nil {
+		fields = append(fields, subscription.FieldOrganizationID)
+	}
+	if m.application != nil {
+		fields = append(fields, subscription.FieldApplicationID)
+	}
+	if m.license_type_id != nil {
+		fields = append(fields, subscription.FieldLicenseTypeID)
+	}
+	if m.license_type_name != nil {
+		fields = append(fields, subscription.FieldLicenseTypeName)
+	}
+	if m.quantity != nil {
+		fields = append(fields, subscription.FieldQuantity)
+	}
+	if m.status != nil {
+		fields = append(fields, subscription.FieldStatus)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *SubscriptionMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case subscription.FieldCreatedAt:
+		return m.CreatedAt()
+	case subscription.FieldUpdatedAt:
+		return m.UpdatedAt()
+	case subscription.FieldSyncedAt:
+		return m.SyncedAt()
+	case subscription.FieldSyncState:
+		return m.SyncState()
+	case subscription.FieldOrganizationID:
+		return m.OrganizationID()
+	case subscription.FieldApplicationID:
+		return m.ApplicationID()
+	case subscription.FieldLicenseTypeID:
+		return m.LicenseTypeID()
+	case subscription.FieldLicenseTypeName:
+		return m.LicenseTypeName()
+	case subscription.FieldQuantity:
+		return m.Quantity()
+	case subscription.FieldStatus:
+		return m.Status()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *SubscriptionMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case subscription.FieldCreatedAt:
+		return m.OldCreatedAt(ctx)
+	case subscription.FieldUpdatedAt:
+		return m.OldUpdatedAt(ctx)
+	case subscription.FieldSyncedAt:
+		return m.OldSyncedAt(ctx)
+	case subscription.FieldSyncState:
+		return m.OldSyncState(ctx)
+	case subscription.FieldOrganizationID:
+		return m.OldOrganizationID(ctx)
+	case subscription.FieldApplicationID:
+		return m.OldApplicationID(ctx)
+	case subscription.FieldLicenseTypeID:
+		return m.OldLicenseTypeID(ctx)
+	case subscription.FieldLicenseTypeName:
+		return m.OldLicenseTypeName(ctx)
+	case subscription.FieldQuantity:
+		return m.OldQuantity(ctx)
+	case subscription.FieldStatus:
+		return m.OldStatus(ctx)
+	}
+	return nil, fmt.Errorf("unknown Subscription field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *SubscriptionMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case subscription.FieldCreatedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCreatedAt(v)
+		return nil
+	case subscription.FieldUpdatedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetUpdatedAt(v)
+		return nil
+	case subscription.FieldSyncedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSyncedAt(v)
+		return nil
+	case subscription.FieldSyncState:
+		v, ok := value.([]byte)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSyncState(v)
+		return nil
+	case subscription.FieldOrganizationID:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetOrganizationID(v)
+		return nil
+	case subscription.FieldApplicationID:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetApplicationID(v)
+		return nil
+	case subscription.FieldLicenseTypeID:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetLicenseTypeID(v)
+		return nil
+	case subscription.FieldLicenseTypeName:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetLicenseTypeName(v)
+		return nil
+	case subscription.FieldQuantity:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetQuantity(v)
+		return nil
+	case subscription.FieldStatus:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetStatus(v)
+		return nil
+	}
+	return fmt.Errorf("unknown Subscription field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *SubscriptionMutation) AddedFields() []string {
+	var fields []string
+	if m.addquantity != nil {
+		fields = append(fields, subscription.FieldQuantity)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *SubscriptionMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case subscription.FieldQuantity:
+		return m.AddedQuantity()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *SubscriptionMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case subscription.FieldQuantity:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddQuantity(v)
+		return nil
+	}
+	return fmt.Errorf("unknown Subscription numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *SubscriptionMutation) ClearedFields() []string {
+	var fields []string
+	if m.FieldCleared(subscription.FieldSyncState) {
+		fields = append(fields, subscription.FieldSyncState)
+	}
+	if m.FieldCleared(subscription.FieldOrganizationID) {
+		fields = append(fields, subscription.FieldOrganizationID)
+	}
+	if m.FieldCleared(subscription.FieldApplicationID) {
+		fields = append(fields, subscription.FieldApplicationID)
+	}
+	if m.FieldCleared(subscription.FieldLicenseTypeID) {
+		fields = append(fields, subscription.FieldLicenseTypeID)
+	}
+	if m.FieldCleared(subscription.FieldLicenseTypeName) {
+		fields = append(fields, subscription.FieldLicenseTypeName)
+	}
+	if m.FieldCleared(subscription.FieldStatus) {
+		fields = append(fields, subscription.FieldStatus)
+	}
+	return fields
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *SubscriptionMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *SubscriptionMutation) ClearField(name string) error {
+	switch name {
+	case subscription.FieldSyncState:
+		m.ClearSyncState()
+		return nil
+	case subscription.FieldOrganizationID:
+		m.ClearOrganizationID()
+		return nil
+	case subscription.FieldApplicationID:
+		m.ClearApplicationID()
+		return nil
+	case subscription.FieldLicenseTypeID:
+		m.ClearLicenseTypeID()
+		return nil
+	case subscription.FieldLicenseTypeName:
+		m.ClearLicenseTypeName()
+		return nil
+	case subscription.FieldStatus:
+		m.ClearStatus()
+		return nil
+	}
+	return fmt.Errorf("unknown Subscription nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *SubscriptionMutation) ResetField(name string) error {
+	switch name {
+	case subscription.FieldCreatedAt:
+		m.ResetCreatedAt()
+		return nil
+	case subscription.FieldUpdatedAt:
+		m.ResetUpdatedAt()
+		return nil
+	case subscription.FieldSyncedAt:
+		m.ResetSyncedAt()
+		return nil
+	case subscription.FieldSyncState:
+		m.ResetSyncState()
+		return nil
+	case subscription.FieldOrganizationID:
+		m.ResetOrganizationID()
+		return nil
+	case subscription.FieldApplicationID:
+		m.ResetApplicationID()
+		return nil
+	case subscription.FieldLicenseTypeID:
+		m.ResetLicenseTypeID()
+		return nil
+	case subscription.FieldLicenseTypeName:
+		m.ResetLicenseTypeName()
+		return nil
+	case subscription.FieldQuantity:
+		m.ResetQuantity()
+		return nil
+	case subscription.FieldStatus:
+		m.ResetStatus()
+		return nil
+	}
+	return fmt.Errorf("unknown Subscription field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *SubscriptionMutation) AddedEdges() []string {
+	edges := make([]string, 0, 2)
+	if m.organization != nil {
+		edges = append(edges, subscription.EdgeOrganization)
+	}
+	if m.application != nil {
+		edges = append(edges, subscription.EdgeApplication)
+	}
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *SubscriptionMutation) AddedIDs(name string) []ent.Value {
+	switch name {
+	case subscription.EdgeOrganization:
+		if id := m.organization; id != nil {
+			return []ent.Value{*id}
+		}
+	case subscription.EdgeApplication:
+		if id := m.application; id != nil {
+			return []ent.Value{*id}
+		}
+	}
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *SubscriptionMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 2)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *SubscriptionMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *SubscriptionMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 2)
+	if m.clearedorganization {
+		edges = append(edges, subscription.EdgeOrganization)
+	}
+	if m.clearedapplication {
+		edges = append(edges, subscription.EdgeApplication)
+	}
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *SubscriptionMutation) EdgeCleared(name string) bool {
+	switch name {
+	case subscription.EdgeOrganization:
+		return m.clearedorganization
+	case subscription.EdgeApplication:
+		return m.clearedapplication
+	}
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *SubscriptionMutation) ClearEdge(name string) error {
+	switch name {
+	case subscription.EdgeOrganization:
+		m.ClearOrganization()
+		return nil
+	case subscription.EdgeApplication:
+		m.ClearApplication()
+		return nil
+	}
+	return fmt.Errorf("unknown Subscription unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *SubscriptionMutation) ResetEdge(name string) error {
+	switch name {
+	case subscription.EdgeOrganization:
+		m.ResetOrganization()
+		return nil
+	case subscription.EdgeApplication:
+		m.ResetApplication()
+		return nil
+	}
+	return fmt.Errorf("unknown Subscription edge %s", name)
+}
+
+// TenantDatabaseMutation represents an operation that mutates the TenantDatabase nodes in the graph.
+type TenantDatabaseMutation struct {
+	config
+	op            Op
+	typ           string
+	id            *string
+	place         *string
+	position      *int64
+	addposition   *int64
+	target        *int64
+	addtarget     *int64
+	attempts      *int
+	addattempts   *int
+	next_at       *int64
+	addnext_at    *int64
+	last_error    *string
+	state         *string
+	updated_at    *int64
+	addupdated_at *int64
+	clearedFields map[string]struct{}
+	done          bool
+	oldValue      func(context.Context) (*TenantDatabase, error)
+	predicates    []predicate.TenantDatabase
+}
+
+var _ ent.Mutation = (*TenantDatabaseMutation)(nil)
+
+// tenantdatabaseOption allows management of the mutation configuration using functional options.
+type tenantdatabaseOption func(*TenantDatabaseMutation)
+
+// newTenantDatabaseMutation creates new mutation for the TenantDatabase entity.
+func newTenantDatabaseMutation(c config, op Op, opts ...tenantdatabaseOption) *TenantDatabaseMutation {
+	m := &TenantDatabaseMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeTenantDatabase,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withTenantDatabaseID sets the ID field of the mutation.
+func withTenantDatabaseID(id string) tenantdatabaseOption {
+	return func(m *TenantDatabaseMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *TenantDatabase
+		)
+		m.oldValue = func(ctx context.Context) (*TenantDatabase, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().TenantDatabase.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withTenantDatabase sets the old TenantDatabase of the mutation.
+func withTenantDatabase(node *TenantDatabase) tenantdatabaseOption {
+	return func(m *TenantDatabaseMutation) {
+		m.oldValue = func(context.Context) (*TenantDatabase, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m TenantDatabaseMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m TenantDatabaseMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of TenantDatabase entities.
+func (m *TenantDatabaseMutation) SetID(id string) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *TenantDatabaseMutation) ID() (id string, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *TenantDatabaseMutation) IDs(ctx context.Context) ([]string, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []string{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().TenantDatabase.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetPlace sets the "place" field.
+func (m *TenantDatabaseMutation) SetPlace(s string) {
+	m.place = &s
+}
+
+// Place returns the value of the "place" field in the mutation.
+func (m *TenantDatabaseMutation) Place() (r string, exists bool) {
+	v := m.place
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPlace returns the old "place" field's value of the TenantDatabase entity.
+// If the TenantDatabase object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *TenantDatabaseMutation) OldPlace(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPlace is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPlace requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPlace: %w", err)
+	}
+	return oldValue.Place, nil
+}
+
+// ResetPlace resets all changes to the "place" field.
+func (m *TenantDatabaseMutation) ResetPlace() {
+	m.place = nil
+}
+
+// SetPosition sets the "position" field.
+func (m *TenantDatabaseMutation) SetPosition(i int64) {
+	m.position = &i
+	m.addposition = nil
+}
+
+// Position returns the value of the "position" field in the mutation.
+func (m *TenantDatabaseMutation) Position() (r int64, exists bool) {
+	v := m.position
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPosition returns the old "position" field's value of the TenantDatabase entity.
+// If the TenantDatabase object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *TenantDatabaseMutation) OldPosition(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPosition is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPosition requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPosition: %w", err)
+	}
+	return oldValue.Position, nil
+}
+
+// AddPosition adds i to the "position" field.
+func (m *TenantDatabaseMutation) AddPosition(i int64) {
+	if m.addposition != nil {
+		*m.addposition += i
+	} else {
+		m.addposition = &i
+	}
+}
+
+// AddedPosition returns the value that was added to the "position" field in this mutation.
+func (m *TenantDatabaseMutation) AddedPosition() (r int64, exists bool) {
+	v := m.addposition
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetPosition resets all changes to the "position" field.
+func (m *TenantDatabaseMutation) ResetPosition() {
+	m.position = nil
+	m.addposition = nil
+}
+
+// SetTarget sets the "target" field.
+func (m *TenantDatabaseMutation) SetTarget(i int64) {
+	m.target = &i
+	m.addtarget = nil
+}
+
+// Target returns the value of the "target" field in the mutation.
+func (m *TenantDatabaseMutation) Target() (r int64, exists bool) {
+	v := m.target
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldTarget returns the old "target" field's value of the TenantDatabase entity.
+// If the TenantDatabase object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *TenantDatabaseMutation) OldTarget(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldTarget is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldTarget requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldTarget: %w", err)
+	}
+	return oldValue.Target, nil
+}
+
+// AddTarget adds i to the "target" field.
+func (m *TenantDatabaseMutation) AddTarget(i int64) {
+	if m.addtarget != nil {
+		*m.addtarget += i
+	} else {
+		m.addtarget = &i
+	}
+}
+
+// AddedTarget returns the value that was added to the "target" field in this mutation.
+func (m *TenantDatabaseMutation) AddedTarget() (r int64, exists bool) {
+	v := m.addtarget
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetTarget resets all changes to the "target" field.
+func (m *TenantDatabaseMutation) ResetTarget() {
+	m.target = nil
+	m.addtarget = nil
+}
+
+// SetAttempts sets the "attempts" field.
+func (m *TenantDatabaseMutation) SetAttempts(i int) {
+	m.attempts = &i
+	m.addattempts = nil
+}
+
+// Attempts returns the value of the "attempts" field in the mutation.
+func (m *TenantDatabaseMutation) Attempts() (r int, exists bool) {
+	v := m.attempts
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAttempts returns the old "attempts" field's value of the TenantDatabase entity.
+// If the TenantDatabase object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *TenantDatabaseMutation) OldAttempts(ctx context.Context) (v int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAttempts is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAttempts requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAttempts: %w", err)
+	}
+	return oldValue.Attempts, nil
+}
+
+// AddAttempts adds i to the "attempts" field.
+func (m *TenantDatabaseMutation) AddAttempts(i int) {
+	if m.addattempts != nil {
+		*m.addattempts += i
+	} else {
+		m.addattempts = &i
+	}
+}
+
+// AddedAttempts returns the value that was added to the "attempts" field in this mutation.
+func (m *TenantDatabaseMutation) AddedAttempts() (r int, exists bool) {
+	v := m.addattempts
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetAttempts resets all changes to the "attempts" field.
+func (m *TenantDatabaseMutation) ResetAttempts() {
+	m.attempts = nil
+	m.addattempts = nil
+}
+
+// SetNextAt sets the "next_at" field.
+func (m *TenantDatabaseMutation) SetNextAt(i int64) {
+	m.next_at = &i
+	m.addnext_at = nil
+}
+
+// NextAt returns the value of the "next_at" field in the mutation.
+func (m *TenantDatabaseMutation) NextAt() (r int64, exists bool) {
+	v := m.next_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldNextAt returns the old "next_at" field's value of the TenantDatabase entity.
+// If the TenantDatabase object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *TenantDatabaseMutation) OldNextAt(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldNextAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldNextAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldNextAt: %w", err)
+	}
+	return oldValue.NextAt, nil
+}
+
+// AddNextAt adds i to the "next_at" field.
+func (m *TenantDatabaseMutation) AddNextAt(i int64) {
+	if m.addnext_at != nil {
+		*m.addnext_at += i
+	} else {
+		m.addnext_at = &i
+	}
+}
+
+// AddedNextAt returns the value that was added to the "next_at" field in this mutation.
+func (m *TenantDatabaseMutation) AddedNextAt() (r int64, exists bool) {
+	v := m.addnext_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetNextAt resets all changes to the "next_at" field.
+func (m *TenantDatabaseMutation) ResetNextAt() {
+	m.next_at = nil
+	m.addnext_at = nil
+}
+
+// SetLastError sets the "last_error" field.
+func (m *TenantDatabaseMutation) SetLastError(s string) {
+	m.last_error = &s
+}
+
+// LastError returns the value of the "last_error" field in the mutation.
+func (m *TenantDatabaseMutation) LastError() (r string, exists bool) {
+	v := m.last_error
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldLastError returns the old "last_error" field's value of the TenantDatabase entity.
+// If the TenantDatabase object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *TenantDatabaseMutation) OldLastError(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldLastError is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldLastError requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldLastError: %w", err)
+	}
+	return oldValue.LastError, nil
+}
+
+// ResetLastError resets all changes to the "last_error" field.
+func (m *TenantDatabaseMutation) ResetLastError() {
+	m.last_error = nil
+}
+
+// SetState sets the "state" field.
+func (m *TenantDatabaseMutation) SetState(s string) {
+	m.state = &s
+}
+
+// State returns the value of the "state" field in the mutation.
+func (m *TenantDatabaseMutation) State() (r string, exists bool) {
+	v := m.state
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldState returns the old "state" field's value of the TenantDatabase entity.
+// If the TenantDatabase object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *TenantDatabaseMutation) OldState(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldState is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldState requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldState: %w", err)
+	}
+	return oldValue.State, nil
+}
+
+// ResetState resets all changes to the "state" field.
+func (m *TenantDatabaseMutation) ResetState() {
+	m.state = nil
+}
+
+// SetUpdatedAt sets the "updated_at" field.
+func (m *TenantDatabaseMutation) SetUpdatedAt(i int64) {
+	m.updated_at = &i
+	m.addupdated_at = nil
+}
+
+// UpdatedAt returns the value of the "updated_at" field in the mutation.
+func (m *TenantDatabaseMutation) UpdatedAt() (r int64, exists bool) {
+	v := m.updated_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldUpdatedAt returns the old "updated_at" field's value of the TenantDatabase entity.
+// If the TenantDatabase object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *TenantDatabaseMutation) OldUpdatedAt(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldUpdatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldUpdatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldUpdatedAt: %w", err)
+	}
+	return oldValue.UpdatedAt, nil
+}
+
+// AddUpdatedAt adds i to the "updated_at" field.
+func (m *TenantDatabaseMutation) AddUpdatedAt(i int64) {
+	if m.addupdated_at != nil {
+		*m.addupdated_at += i
+	} else {
+		m.addupdated_at = &i
+	}
+}
+
+// AddedUpdatedAt returns the value that was added to the "updated_at" field in this mutation.
+func (m *TenantDatabaseMutation) AddedUpdatedAt() (r int64, exists bool) {
+	v := m.addupdated_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetUpdatedAt resets all changes to the "updated_at" field.
+func (m *TenantDatabaseMutation) ResetUpdatedAt() {
+	m.updated_at = nil
+	m.addupdated_at = nil
+}
+
+// Where appends a list predicates to the TenantDatabaseMutation builder.
+func (m *TenantDatabaseMutation) Where(ps ...predicate.TenantDatabase) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the TenantDatabaseMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *TenantDatabaseMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.TenantDatabase, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *TenantDatabaseMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *TenantDatabaseMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (TenantDatabase).
+func (m *TenantDatabaseMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *TenantDatabaseMutation) Fields() []string {
+	fields := make([]string, 0, 8)
+	if m.place != nil {
+		fields = append(fields, tenantdatabase.FieldPlace)
+	}
+	if m.position != nil {
+		fields = append(fields, tenantdatabase.FieldPosition)
+	}
+	if m.target != nil {
+		fields = append(fields, tenantdatabase.FieldTarget)
+	}
+	if m.attempts != nil {
+		fields = append(fields, tenantdatabase.FieldAttempts)
+	}
+	if m.next_at != nil {
+		fields = append(fields, tenantdatabase.FieldNextAt)
+	}
+	if m.last_error != nil {
+		fields = append(fields, tenantdatabase.FieldLastError)
+	}
+	if m.state != nil {
+		fields = append(fields, tenantdatabase.FieldState)
+	}
+	if m.updated_at != nil {
+		fields = append(fields, tenantdatabase.FieldUpdatedAt)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *TenantDatabaseMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case tenantdatabase.FieldPlace:
+		return m.Place()
+	case tenantdatabase.FieldPosition:
+		return m.Position()
+	case tenantdatabase.FieldTarget:
+		return m.Target()
+	case tenantdatabase.FieldAttempts:
+		return m.Attempts()
+	case tenantdatabase.FieldNextAt:
+		return m.NextAt()
+	case tenantdatabase.FieldLastError:
+		return m.LastError()
+	case tenantdatabase.FieldState:
+		return m.State()
+	case tenantdatabase.FieldUpdatedAt:
+		return m.UpdatedAt()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *TenantDatabaseMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case tenantdatabase.FieldPlace:
+		return m.OldPlace(ctx)
+	case tenantdatabase.FieldPosition:
+		return m.OldPosition(ctx)
+	case tenantdatabase.FieldTarget:
+		return m.OldTarget(ctx)
+	case tenantdatabase.FieldAttempts:
+		return m.OldAttempts(ctx)
+	case tenantdatabase.FieldNextAt:
+		return m.OldNextAt(ctx)
+	case tenantdatabase.FieldLastError:
+		return m.OldLastError(ctx)
+	case tenantdatabase.FieldState:
+		return m.OldState(ctx)
+	case tenantdatabase.FieldUpdatedAt:
+		return m.OldUpdatedAt(ctx)
+	}
+	return nil, fmt.Errorf("unknown TenantDatabase field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *TenantDatabaseMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case tenantdatabase.FieldPlace:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPlace(v)
+		return nil
+	case tenantdatabase.FieldPosition:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPosition(v)
+		return nil
+	case tenantdatabase.FieldTarget:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetTarget(v)
+		return nil
+	case tenantdatabase.FieldAttempts:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAttempts(v)
+		return nil
+	case tenantdatabase.FieldNextAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetNextAt(v)
+		return nil
+	case tenantdatabase.FieldLastError:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetLastError(v)
+		return nil
+	case tenantdatabase.FieldState:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetState(v)
+		return nil
+	case tenantdatabase.FieldUpdatedAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetUpdatedAt(v)
+		return nil
+	}
+	return fmt.Errorf("unknown TenantDatabase field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *TenantDatabaseMutation) AddedFields() []string {
+	var fields []string
+	if m.addposition != nil {
+		fields = append(fields, tenantdatabase.FieldPosition)
+	}
+	if m.addtarget != nil {
+		fields = append(fields, tenantdatabase.FieldTarget)
+	}
+	if m.addattempts != nil {
+		fields = append(fields, tenantdatabase.FieldAttempts)
+	}
+	if m.addnext_at != nil {
+		fields = append(fields, tenantdatabase.FieldNextAt)
+	}
+	if m.addupdated_at != nil {
+		fields = append(fields, tenantdatabase.FieldUpdatedAt)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *TenantDatabaseMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case tenantdatabase.FieldPosition:
+		return m.AddedPosition()
+	case tenantdatabase.FieldTarget:
+		return m.AddedTarget()
+	case tenantdatabase.FieldAttempts:
+		return m.AddedAttempts()
+	case tenantdatabase.FieldNextAt:
+		return m.AddedNextAt()
+	case tenantdatabase.FieldUpdatedAt:
+		return m.AddedUpdatedAt()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *TenantDatabaseMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case tenantdatabase.FieldPosition:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddPosition(v)
+		return nil
+	case tenantdatabase.FieldTarget:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddTarget(v)
+		return nil
+	case tenantdatabase.FieldAttempts:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddAttempts(v)
+		return nil
+	case tenantdatabase.FieldNextAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddNextAt(v)
+		return nil
+	case tenantdatabase.FieldUpdatedAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddUpdatedAt(v)
+		return nil
+	}
+	return fmt.Errorf("unknown TenantDatabase numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *TenantDatabaseMutation) ClearedFields() []string {
+	return nil
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *TenantDatabaseMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *TenantDatabaseMutation) ClearField(name string) error {
+	return fmt.Errorf("unknown TenantDatabase nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *TenantDatabaseMutation) ResetField(name string) error {
+	switch name {
+	case tenantdatabase.FieldPlace:
+		m.ResetPlace()
+		return nil
+	case tenantdatabase.FieldPosition:
+		m.ResetPosition()
+		return nil
+	case tenantdatabase.FieldTarget:
+		m.ResetTarget()
+		return nil
+	case tenantdatabase.FieldAttempts:
+		m.ResetAttempts()
+		return nil
+	case tenantdatabase.FieldNextAt:
+		m.ResetNextAt()
+		return nil
+	case tenantdatabase.FieldLastError:
+		m.ResetLastError()
+		return nil
+	case tenantdatabase.FieldState:
+		m.ResetState()
+		return nil
+	case tenantdatabase.FieldUpdatedAt:
+		m.ResetUpdatedAt()
+		return nil
+	}
+	return fmt.Errorf("unknown TenantDatabase field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *TenantDatabaseMutation) AddedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *TenantDatabaseMutation) AddedIDs(name string) []ent.Value {
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *TenantDatabaseMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *TenantDatabaseMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *TenantDatabaseMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *TenantDatabaseMutation) EdgeCleared(name string) bool {
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *TenantDatabaseMutation) ClearEdge(name string) error {
+	return fmt.Errorf("unknown TenantDatabase unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *TenantDatabaseMutation) ResetEdge(name string) error {
+	return fmt.Errorf("unknown TenantDatabase edge %s", name)
+}
+
+// TenantPersonMutation represents an operation that mutates the TenantPerson nodes in the graph.
+type TenantPersonMutation struct {
+	config
+	op            Op
+	typ           string
+	id            *string
+	tenant_id     *string
+	sub           *string
+	clearedFields map[string]struct{}
+	done          bool
+	oldValue      func(context.Context) (*TenantPerson, error)
+	predicates    []predicate.TenantPerson
+}
+
+var _ ent.Mutation = (*TenantPersonMutation)(nil)
+
+// tenantpersonOption allows management of the mutation configuration using functional options.
+type tenantpersonOption func(*TenantPersonMutation)
+
+// newTenantPersonMutation creates new mutation for the TenantPerson entity.
+func newTenantPersonMutation(c config, op Op, opts ...tenantpersonOption) *TenantPersonMutation {
+	m := &TenantPersonMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeTenantPerson,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withTenantPersonID sets the ID field of the mutation.
+func withTenantPersonID(id string) tenantpersonOption {
+	return func(m *TenantPersonMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *TenantPerson
+		)
+		m.oldValue = func(ctx context.Context) (*TenantPerson, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().TenantPerson.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withTenantPerson sets the old TenantPerson of the mutation.
+func withTenantPerson(node *TenantPerson) tenantpersonOption {
+	return func(m *TenantPersonMutation) {
+		m.oldValue = func(context.Context) (*TenantPerson, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m TenantPersonMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m TenantPersonMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of TenantPerson entities.
+func (m *TenantPersonMutation) SetID(id string) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *TenantPersonMutation) ID() (id string, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *TenantPersonMutation) IDs(ctx context.Context) ([]string, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []string{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().TenantPerson.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetTenantID sets the "tenant_id" field.
+func (m *TenantPersonMutation) SetTenantID(s string) {
+	m.tenant_id = &s
+}
+
+// TenantID returns the value of the "tenant_id" field in the mutation.
+func (m *TenantPersonMutation) TenantID() (r string, exists bool) {
+	v := m.tenant_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldTenantID returns the old "tenant_id" field's value of the TenantPerson entity.
+// If the TenantPerson object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *TenantPersonMutation) OldTenantID(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldTenantID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldTenantID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldTenantID: %w", err)
+	}
+	return oldValue.TenantID, nil
+}
+
+// ResetTenantID resets all changes to the "tenant_id" field.
+func (m *TenantPersonMutation) ResetTenantID() {
+	m.tenant_id = nil
+}
+
+// SetSub sets the "sub" field.
+func (m *TenantPersonMutation) SetSub(s string) {
+	m.sub = &s
+}
+
+// Sub returns the value of the "sub" field in the mutation.
+func (m *TenantPersonMutation) Sub() (r string, exists bool) {
+	v := m.sub
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSub returns the old "sub" field's value of the TenantPerson entity.
+// If the TenantPerson object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *TenantPersonMutation) OldSub(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSub is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSub requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSub: %w", err)
+	}
+	return oldValue.Sub, nil
+}
+
+// ResetSub resets all changes to the "sub" field.
+func (m *TenantPersonMutation) ResetSub() {
+	m.sub = nil
+}
+
+// Where appends a list predicates to the TenantPersonMutation builder.
+func (m *TenantPersonMutation) Where(ps ...predicate.TenantPerson) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the TenantPersonMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *TenantPersonMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.TenantPerson, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *TenantPersonMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *TenantPersonMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (TenantPerson).
+func (m *TenantPersonMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *TenantPersonMutation) Fields() []string {
+	fields := make([]string, 0, 2)
+	if m.tenant_id != nil {
+		fields = append(fields, tenantperson.FieldTenantID)
+	}
+	if m.sub != nil {
+		fields = append(fields, tenantperson.FieldSub)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *TenantPersonMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case tenantperson.FieldTenantID:
+		return m.TenantID()
+	case tenantperson.FieldSub:
+		return m.Sub()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *TenantPersonMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case tenantperson.FieldTenantID:
+		return m.OldTenantID(ctx)
+	case tenantperson.FieldSub:
+		return m.OldSub(ctx)
+	}
+	return nil, fmt.Errorf("unknown TenantPerson field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *TenantPersonMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case tenantperson.FieldTenantID:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetTenantID(v)
+		return nil
+	case tenantperson.FieldSub:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSub(v)
+		return nil
+	}
+	return fmt.Errorf("unknown TenantPerson field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *TenantPersonMutation) AddedFields() []string {
+	return nil
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *TenantPersonMutation) AddedField(name string) (ent.Value, bool) {
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *TenantPersonMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	}
+	return fmt.Errorf("unknown TenantPerson numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *TenantPersonMutation) ClearedFields() []string {
+	return nil
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *TenantPersonMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *TenantPersonMutation) ClearField(name string) error {
+	return fmt.Errorf("unknown TenantPerson nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *TenantPersonMutation) ResetField(name string) error {
+	switch name {
+	case tenantperson.FieldTenantID:
+		m.ResetTenantID()
+		return nil
+	case tenantperson.FieldSub:
+		m.ResetSub()
+		return nil
+	}
+	return fmt.Errorf("unknown TenantPerson field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *TenantPersonMutation) AddedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *TenantPersonMutation) AddedIDs(name string) []ent.Value {
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *TenantPersonMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *TenantPersonMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *TenantPersonMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *TenantPersonMutation) EdgeCleared(name string) bool {
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *TenantPersonMutation) ClearEdge(name string) error {
+	return fmt.Errorf("unknown TenantPerson unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *TenantPersonMutation) ResetEdge(name string) error {
+	return fmt.Errorf("unknown TenantPerson edge %s", name)
 }

@@ -68,9 +68,21 @@ type OrganizationEdges struct {
 	Applications []*Application `json:"applications,omitempty"`
 	// SSOProviders holds the value of the sso_providers edge.
 	SSOProviders []*SSOProvider `json:"sso_providers,omitempty"`
+	// Identities holds the value of the identities edge.
+	Identities []*Identity `json:"identities,omitempty"`
+	// Memberships holds the value of the memberships edge.
+	Memberships []*Membership `json:"memberships,omitempty"`
+	// AppAccesses holds the value of the app_accesses edge.
+	AppAccesses []*AppAccess `json:"app_accesses,omitempty"`
+	// Licenses holds the value of the licenses edge.
+	Licenses []*License `json:"licenses,omitempty"`
+	// Subscriptions holds the value of the subscriptions edge.
+	Subscriptions []*Subscription `json:"subscriptions,omitempty"`
+	// Invitations holds the value of the invitations edge.
+	Invitations []*Invitation `json:"invitations,omitempty"`
 	// loadedTypes holds the information for reporting if a
 	// type was loaded (or requested) in eager-loading or not.
-	loadedTypes [2]bool
+	loadedTypes [8]bool
 }
 
 // ApplicationsOrErr returns the Applications value or an error if the edge
@@ -89,6 +101,60 @@ func (e OrganizationEdges) SSOProvidersOrErr() ([]*SSOProvider, error) {
 		return e.SSOProviders, nil
 	}
 	return nil, &NotLoadedError{edge: "sso_providers"}
+}
+
+// IdentitiesOrErr returns the Identities value or an error if the edge
+// was not loaded in eager-loading.
+func (e OrganizationEdges) IdentitiesOrErr() ([]*Identity, error) {
+	if e.loadedTypes[2] {
+		return e.Identities, nil
+	}
+	return nil, &NotLoadedError{edge: "identities"}
+}
+
+// MembershipsOrErr returns the Memberships value or an error if the edge
+// was not loaded in eager-loading.
+func (e OrganizationEdges) MembershipsOrErr() ([]*Membership, error) {
+	if e.loadedTypes[3] {
+		return e.Memberships, nil
+	}
+	return nil, &NotLoadedError{edge: "memberships"}
+}
+
+// AppAccessesOrErr returns the AppAccesses value or an error if the edge
+// was not loaded in eager-loading.
+func (e OrganizationEdges) AppAccessesOrErr() ([]*AppAccess, error) {
+	if e.loadedTypes[4] {
+		return e.AppAccesses, nil
+	}
+	return nil, &NotLoadedError{edge: "app_accesses"}
+}
+
+// LicensesOrErr returns the Licenses value or an error if the edge
+// was not loaded in eager-loading.
+func (e OrganizationEdges) LicensesOrErr() ([]*License, error) {
+	if e.loadedTypes[5] {
+		return e.Licenses, nil
+	}
+	return nil, &NotLoadedError{edge: "licenses"}
+}
+
+// SubscriptionsOrErr returns the Subscriptions value or an error if the edge
+// was not loaded in eager-loading.
+func (e OrganizationEdges) SubscriptionsOrErr() ([]*Subscription, error) {
+	if e.loadedTypes[6] {
+		return e.Subscriptions, nil
+	}
+	return nil, &NotLoadedError{edge: "subscriptions"}
+}
+
+// InvitationsOrErr returns the Invitations value or an error if the edge
+// was not loaded in eager-loading.
+func (e OrganizationEdges) InvitationsOrErr() ([]*Invitation, error) {
+	if e.loadedTypes[7] {
+		return e.Invitations, nil
+	}
+	return nil, &NotLoadedError{edge: "invitations"}
 }
 
 // scanValues returns the types for scanning values from sql.Rows.
@@ -276,6 +342,36 @@ func (_m *Organization) QueryApplications() *ApplicationQuery {
 // QuerySSOProviders queries the "sso_providers" edge of the Organization entity.
 func (_m *Organization) QuerySSOProviders() *SSOProviderQuery {
 	return NewOrganizationClient(_m.config).QuerySSOProviders(_m)
+}
+
+// QueryIdentities queries the "identities" edge of the Organization entity.
+func (_m *Organization) QueryIdentities() *IdentityQuery {
+	return NewOrganizationClient(_m.config).QueryIdentities(_m)
+}
+
+// QueryMemberships queries the "memberships" edge of the Organization entity.
+func (_m *Organization) QueryMemberships() *MembershipQuery {
+	return NewOrganizationClient(_m.config).QueryMemberships(_m)
+}
+
+// QueryAppAccesses queries the "app_accesses" edge of the Organization entity.
+func (_m *Organization) QueryAppAccesses() *AppAccessQuery {
+	return NewOrganizationClient(_m.config).QueryAppAccesses(_m)
+}
+
+// QueryLicenses queries the "licenses" edge of the Organization entity.
+func (_m *Organization) QueryLicenses() *LicenseQuery {
+	return NewOrganizationClient(_m.config).QueryLicenses(_m)
+}
+
+// QuerySubscriptions queries the "subscriptions" edge of the Organization entity.
+func (_m *Organization) QuerySubscriptions() *SubscriptionQuery {
+	return NewOrganizationClient(_m.config).QuerySubscriptions(_m)
+}
+
+// QueryInvitations queries the "invitations" edge of the Organization entity.
+func (_m *Organization) QueryInvitations() *InvitationQuery {
+	return NewOrganizationClient(_m.config).QueryInvitations(_m)
 }
 
 // Update returns a builder for updating this Organization.

@@ -5,24 +5,37 @@ package ent
 import (
 	"time"
 
+	"github.com/avhub/avhub/ent/appaccess"
 	"github.com/avhub/avhub/ent/application"
+	"github.com/avhub/avhub/ent/backfillrun"
 	"github.com/avhub/avhub/ent/cursor"
 	"github.com/avhub/avhub/ent/deadletter"
 	"github.com/avhub/avhub/ent/identity"
 	"github.com/avhub/avhub/ent/identitysession"
+	"github.com/avhub/avhub/ent/invitation"
 	"github.com/avhub/avhub/ent/journalevent"
 	"github.com/avhub/avhub/ent/lane"
+	"github.com/avhub/avhub/ent/license"
+	"github.com/avhub/avhub/ent/membership"
 	"github.com/avhub/avhub/ent/organization"
 	"github.com/avhub/avhub/ent/pluginstate"
 	"github.com/avhub/avhub/ent/schema"
 	"github.com/avhub/avhub/ent/seenevent"
 	"github.com/avhub/avhub/ent/ssoprovider"
+	"github.com/avhub/avhub/ent/subscription"
+	"github.com/avhub/avhub/ent/tenantdatabase"
 )
 
 // The init function reads all schema descriptors with runtime code
 // (default values, validators, hooks and policies) and stitches it
 // to their package variables.
 func init() {
+	appaccessFields := schema.AppAccess{}.Fields()
+	_ = appaccessFields
+	// appaccessDescHasAccess is the schema descriptor for has_access field.
+	appaccessDescHasAccess := appaccessFields[7].Descriptor()
+	// appaccess.DefaultHasAccess holds the default value on creation for the has_access field.
+	appaccess.DefaultHasAccess = appaccessDescHasAccess.Default.(bool)
 	applicationFields := schema.Application{}.Fields()
 	_ = applicationFields
 	// applicationDescName is the schema descriptor for name field.
@@ -33,6 +46,20 @@ func init() {
 	applicationDescIsActive := applicationFields[7].Descriptor()
 	// application.DefaultIsActive holds the default value on creation for the is_active field.
 	application.DefaultIsActive = applicationDescIsActive.Default.(bool)
+	backfillrunFields := schema.BackfillRun{}.Fields()
+	_ = backfillrunFields
+	// backfillrunDescStartedAt is the schema descriptor for started_at field.
+	backfillrunDescStartedAt := backfillrunFields[1].Descriptor()
+	// backfillrun.DefaultStartedAt holds the default value on creation for the started_at field.
+	backfillrun.DefaultStartedAt = backfillrunDescStartedAt.Default.(int64)
+	// backfillrunDescDoneAt is the schema descriptor for done_at field.
+	backfillrunDescDoneAt := backfillrunFields[2].Descriptor()
+	// backfillrun.DefaultDoneAt holds the default value on creation for the done_at field.
+	backfillrun.DefaultDoneAt = backfillrunDescDoneAt.Default.(int64)
+	// backfillrunDescMembers is the schema descriptor for members field.
+	backfillrunDescMembers := backfillrunFields[3].Descriptor()
+	// backfillrun.DefaultMembers holds the default value on creation for the members field.
+	backfillrun.DefaultMembers = backfillrunDescMembers.Default.(int64)
 	cursorFields := schema.Cursor{}.Fields()
 	_ = cursorFields
 	// cursorDescPosition is the schema descriptor for position field.
@@ -111,6 +138,12 @@ func init() {
 	identitysession.DefaultUpdatedAt = identitysessionDescUpdatedAt.Default.(func() time.Time)
 	// identitysession.UpdateDefaultUpdatedAt holds the default value on update for the updated_at field.
 	identitysession.UpdateDefaultUpdatedAt = identitysessionDescUpdatedAt.UpdateDefault.(func() time.Time)
+	invitationFields := schema.Invitation{}.Fields()
+	_ = invitationFields
+	// invitationDescStatus is the schema descriptor for status field.
+	invitationDescStatus := invitationFields[5].Descriptor()
+	// invitation.DefaultStatus holds the default value on creation for the status field.
+	invitation.DefaultStatus = invitationDescStatus.Default.(string)
 	journaleventFields := schema.JournalEvent{}.Fields()
 	_ = journaleventFields
 	// journaleventDescTenantID is the schema descriptor for tenant_id field.
@@ -171,6 +204,18 @@ func init() {
 	laneDescDiscard := laneFields[9].Descriptor()
 	// lane.DefaultDiscard holds the default value on creation for the discard field.
 	lane.DefaultDiscard = laneDescDiscard.Default.(int64)
+	licenseFields := schema.License{}.Fields()
+	_ = licenseFields
+	// licenseDescStatus is the schema descriptor for status field.
+	licenseDescStatus := licenseFields[6].Descriptor()
+	// license.DefaultStatus holds the default value on creation for the status field.
+	license.DefaultStatus = licenseDescStatus.Default.(string)
+	membershipFields := schema.Membership{}.Fields()
+	_ = membershipFields
+	// membershipDescStatus is the schema descriptor for status field.
+	membershipDescStatus := membershipFields[4].Descriptor()
+	// membership.DefaultStatus holds the default value on creation for the status field.
+	membership.DefaultStatus = membershipDescStatus.Default.(string)
 	organizationFields := schema.Organization{}.Fields()
 	_ = organizationFields
 	// organizationDescName is the schema descriptor for name field.
@@ -211,4 +256,44 @@ func init() {
 	seeneventDescConflicts := seeneventFields[4].Descriptor()
 	// seenevent.DefaultConflicts holds the default value on creation for the conflicts field.
 	seenevent.DefaultConflicts = seeneventDescConflicts.Default.(int)
+	subscriptionFields := schema.Subscription{}.Fields()
+	_ = subscriptionFields
+	// subscriptionDescQuantity is the schema descriptor for quantity field.
+	subscriptionDescQuantity := subscriptionFields[5].Descriptor()
+	// subscription.DefaultQuantity holds the default value on creation for the quantity field.
+	subscription.DefaultQuantity = subscriptionDescQuantity.Default.(int64)
+	tenantdatabaseFields := schema.TenantDatabase{}.Fields()
+	_ = tenantdatabaseFields
+	// tenantdatabaseDescPlace is the schema descriptor for place field.
+	tenantdatabaseDescPlace := tenantdatabaseFields[1].Descriptor()
+	// tenantdatabase.DefaultPlace holds the default value on creation for the place field.
+	tenantdatabase.DefaultPlace = tenantdatabaseDescPlace.Default.(string)
+	// tenantdatabaseDescPosition is the schema descriptor for position field.
+	tenantdatabaseDescPosition := tenantdatabaseFields[2].Descriptor()
+	// tenantdatabase.DefaultPosition holds the default value on creation for the position field.
+	tenantdatabase.DefaultPosition = tenantdatabaseDescPosition.Default.(int64)
+	// tenantdatabaseDescTarget is the schema descriptor for target field.
+	tenantdatabaseDescTarget := tenantdatabaseFields[3].Descriptor()
+	// tenantdatabase.DefaultTarget holds the default value on creation for the target field.
+	tenantdatabase.DefaultTarget = tenantdatabaseDescTarget.Default.(int64)
+	// tenantdatabaseDescAttempts is the schema descriptor for attempts field.
+	tenantdatabaseDescAttempts := tenantdatabaseFields[4].Descriptor()
+	// tenantdatabase.DefaultAttempts holds the default value on creation for the attempts field.
+	tenantdatabase.DefaultAttempts = tenantdatabaseDescAttempts.Default.(int)
+	// tenantdatabaseDescNextAt is the schema descriptor for next_at field.
+	tenantdatabaseDescNextAt := tenantdatabaseFields[5].Descriptor()
+	// tenantdatabase.DefaultNextAt holds the default value on creation for the next_at field.
+	tenantdatabase.DefaultNextAt = tenantdatabaseDescNextAt.Default.(int64)
+	// tenantdatabaseDescLastError is the schema descriptor for last_error field.
+	tenantdatabaseDescLastError := tenantdatabaseFields[6].Descriptor()
+	// tenantdatabase.DefaultLastError holds the default value on creation for the last_error field.
+	tenantdatabase.DefaultLastError = tenantdatabaseDescLastError.Default.(string)
+	// tenantdatabaseDescState is the schema descriptor for state field.
+	tenantdatabaseDescState := tenantdatabaseFields[7].Descriptor()
+	// tenantdatabase.DefaultState holds the default value on creation for the state field.
+	tenantdatabase.DefaultState = tenantdatabaseDescState.Default.(string)
+	// tenantdatabaseDescUpdatedAt is the schema descriptor for updated_at field.
+	tenantdatabaseDescUpdatedAt := tenantdatabaseFields[8].Descriptor()
+	// tenantdatabase.DefaultUpdatedAt holds the default value on creation for the updated_at field.
+	tenantdatabase.DefaultUpdatedAt = tenantdatabaseDescUpdatedAt.Default.(int64)
 }

@@ -12,8 +12,14 @@ import (
 // Tx is a transactional client that is created by calling Client.Tx().
 type Tx struct {
 	config
+	// AppAccess is the client for interacting with the AppAccess builders.
+	AppAccess *AppAccessClient
 	// Application is the client for interacting with the Application builders.
 	Application *ApplicationClient
+	// BackfillFact is the client for interacting with the BackfillFact builders.
+	BackfillFact *BackfillFactClient
+	// BackfillRun is the client for interacting with the BackfillRun builders.
+	BackfillRun *BackfillRunClient
 	// Counter is the client for interacting with the Counter builders.
 	Counter *CounterClient
 	// Cursor is the client for interacting with the Cursor builders.
@@ -24,10 +30,16 @@ type Tx struct {
 	Identity *IdentityClient
 	// IdentitySession is the client for interacting with the IdentitySession builders.
 	IdentitySession *IdentitySessionClient
+	// Invitation is the client for interacting with the Invitation builders.
+	Invitation *InvitationClient
 	// JournalEvent is the client for interacting with the JournalEvent builders.
 	JournalEvent *JournalEventClient
 	// Lane is the client for interacting with the Lane builders.
 	Lane *LaneClient
+	// License is the client for interacting with the License builders.
+	License *LicenseClient
+	// Membership is the client for interacting with the Membership builders.
+	Membership *MembershipClient
 	// MirrorGrave is the client for interacting with the MirrorGrave builders.
 	MirrorGrave *MirrorGraveClient
 	// Organization is the client for interacting with the Organization builders.
@@ -38,6 +50,12 @@ type Tx struct {
 	SSOProvider *SSOProviderClient
 	// SeenEvent is the client for interacting with the SeenEvent builders.
 	SeenEvent *SeenEventClient
+	// Subscription is the client for interacting with the Subscription builders.
+	Subscription *SubscriptionClient
+	// TenantDatabase is the client for interacting with the TenantDatabase builders.
+	TenantDatabase *TenantDatabaseClient
+	// TenantPerson is the client for interacting with the TenantPerson builders.
+	TenantPerson *TenantPersonClient
 
 	// lazily loaded.
 	client     *Client
@@ -169,19 +187,28 @@ func (tx *Tx) Client() *Client {
 }
 
 func (tx *Tx) init() {
+	tx.AppAccess = NewAppAccessClient(tx.config)
 	tx.Application = NewApplicationClient(tx.config)
+	tx.BackfillFact = NewBackfillFactClient(tx.config)
+	tx.BackfillRun = NewBackfillRunClient(tx.config)
 	tx.Counter = NewCounterClient(tx.config)
 	tx.Cursor = NewCursorClient(tx.config)
 	tx.DeadLetter = NewDeadLetterClient(tx.config)
 	tx.Identity = NewIdentityClient(tx.config)
 	tx.IdentitySession = NewIdentitySessionClient(tx.config)
+	tx.Invitation = NewInvitationClient(tx.config)
 	tx.JournalEvent = NewJournalEventClient(tx.config)
 	tx.Lane = NewLaneClient(tx.config)
+	tx.License = NewLicenseClient(tx.config)
+	tx.Membership = NewMembershipClient(tx.config)
 	tx.MirrorGrave = NewMirrorGraveClient(tx.config)
 	tx.Organization = NewOrganizationClient(tx.config)
 	tx.PluginState = NewPluginStateClient(tx.config)
 	tx.SSOProvider = NewSSOProviderClient(tx.config)
 	tx.SeenEvent = NewSeenEventClient(tx.config)
+	tx.Subscription = NewSubscriptionClient(tx.config)
+	tx.TenantDatabase = NewTenantDatabaseClient(tx.config)
+	tx.TenantPerson = NewTenantPersonClient(tx.config)
 }
 
 // txDriver wraps the given dialect.Tx with a nop dialect.Driver implementation.
@@ -191,7 +218,7 @@ func (tx *Tx) init() {
 // of them in order to commit or rollback the transaction.
 //
 // If a closed transaction is embedded in one of the generated entities, and the entity
-// applies a query, for example: Application.QueryXXX(), the query will be executed
+// applies a query, for example: AppAccess.QueryXXX(), the query will be executed
 // through the driver which created this transaction.
 //
 // Note that txDriver is not goroutine safe.

@@ -56,8 +56,20 @@ const (
 	FieldCreatedBySub = "created_by_sub"
 	// EdgeOrganization holds the string denoting the organization edge name in mutations.
 	EdgeOrganization = "organization"
+	// EdgeAppAccesses holds the string denoting the app_accesses edge name in mutations.
+	EdgeAppAccesses = "app_accesses"
+	// EdgeLicenses holds the string denoting the licenses edge name in mutations.
+	EdgeLicenses = "licenses"
+	// EdgeSubscriptions holds the string denoting the subscriptions edge name in mutations.
+	EdgeSubscriptions = "subscriptions"
 	// OrganizationFieldID holds the string denoting the ID field of the Organization.
 	OrganizationFieldID = "tenant_id"
+	// AppAccessFieldID holds the string denoting the ID field of the AppAccess.
+	AppAccessFieldID = "id"
+	// LicenseFieldID holds the string denoting the ID field of the License.
+	LicenseFieldID = "assignment_id"
+	// SubscriptionFieldID holds the string denoting the ID field of the Subscription.
+	SubscriptionFieldID = "subscription_id"
 	// Table holds the table name of the application in the database.
 	Table = "av_applications"
 	// OrganizationTable is the table that holds the organization relation/edge.
@@ -67,6 +79,27 @@ const (
 	OrganizationInverseTable = "av_organizations"
 	// OrganizationColumn is the table column denoting the organization relation/edge.
 	OrganizationColumn = "organization_id"
+	// AppAccessesTable is the table that holds the app_accesses relation/edge.
+	AppAccessesTable = "av_app_access"
+	// AppAccessesInverseTable is the table name for the AppAccess entity.
+	// It exists in this package in order to avoid circular dependency with the "appaccess" package.
+	AppAccessesInverseTable = "av_app_access"
+	// AppAccessesColumn is the table column denoting the app_accesses relation/edge.
+	AppAccessesColumn = "application_id"
+	// LicensesTable is the table that holds the licenses relation/edge.
+	LicensesTable = "av_licenses"
+	// LicensesInverseTable is the table name for the License entity.
+	// It exists in this package in order to avoid circular dependency with the "license" package.
+	LicensesInverseTable = "av_licenses"
+	// LicensesColumn is the table column denoting the licenses relation/edge.
+	LicensesColumn = "application_id"
+	// SubscriptionsTable is the table that holds the subscriptions relation/edge.
+	SubscriptionsTable = "av_subscriptions"
+	// SubscriptionsInverseTable is the table name for the Subscription entity.
+	// It exists in this package in order to avoid circular dependency with the "subscription" package.
+	SubscriptionsInverseTable = "av_subscriptions"
+	// SubscriptionsColumn is the table column denoting the subscriptions relation/edge.
+	SubscriptionsColumn = "application_id"
 )
 
 // Columns holds all SQL columns for application fields.
@@ -201,10 +234,73 @@ func ByOrganizationField(field string, opts ...sql.OrderTermOption) OrderOption 
 		sqlgraph.OrderByNeighborTerms(s, newOrganizationStep(), sql.OrderByField(field, opts...))
 	}
 }
+
+// ByAppAccessesCount orders the results by app_accesses count.
+func ByAppAccessesCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newAppAccessesStep(), opts...)
+	}
+}
+
+// ByAppAccesses orders the results by app_accesses terms.
+func ByAppAccesses(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newAppAccessesStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
+
+// ByLicensesCount orders the results by licenses count.
+func ByLicensesCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newLicensesStep(), opts...)
+	}
+}
+
+// ByLicenses orders the results by licenses terms.
+func ByLicenses(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newLicensesStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
+
+// BySubscriptionsCount orders the results by subscriptions count.
+func BySubscriptionsCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newSubscriptionsStep(), opts...)
+	}
+}
+
+// BySubscriptions orders the results by subscriptions terms.
+func BySubscriptions(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newSubscriptionsStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
 func newOrganizationStep() *sqlgraph.Step {
 	return sqlgraph.NewStep(
 		sqlgraph.From(Table, FieldID),
 		sqlgraph.To(OrganizationInverseTable, OrganizationFieldID),
 		sqlgraph.Edge(sqlgraph.M2O, true, OrganizationTable, OrganizationColumn),
+	)
+}
+func newAppAccessesStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(AppAccessesInverseTable, AppAccessFieldID),
+		sqlgraph.Edge(sqlgraph.O2M, false, AppAccessesTable, AppAccessesColumn),
+	)
+}
+func newLicensesStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(LicensesInverseTable, LicenseFieldID),
+		sqlgraph.Edge(sqlgraph.O2M, false, LicensesTable, LicensesColumn),
+	)
+}
+func newSubscriptionsStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(SubscriptionsInverseTable, SubscriptionFieldID),
+		sqlgraph.Edge(sqlgraph.O2M, false, SubscriptionsTable, SubscriptionsColumn),
 	)
 }

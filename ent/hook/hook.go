@@ -9,6 +9,18 @@ import (
 	"github.com/avhub/avhub/ent"
 )
 
+// The AppAccessFunc type is an adapter to allow the use of ordinary
+// function as AppAccess mutator.
+type AppAccessFunc func(context.Context, *ent.AppAccessMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f AppAccessFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.AppAccessMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.AppAccessMutation", m)
+}
+
 // The ApplicationFunc type is an adapter to allow the use of ordinary
 // function as Application mutator.
 type ApplicationFunc func(context.Context, *ent.ApplicationMutation) (ent.Value, error)
@@ -19,6 +31,30 @@ func (f ApplicationFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value,
 		return f(ctx, mv)
 	}
 	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.ApplicationMutation", m)
+}
+
+// The BackfillFactFunc type is an adapter to allow the use of ordinary
+// function as BackfillFact mutator.
+type BackfillFactFunc func(context.Context, *ent.BackfillFactMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f BackfillFactFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.BackfillFactMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.BackfillFactMutation", m)
+}
+
+// The BackfillRunFunc type is an adapter to allow the use of ordinary
+// function as BackfillRun mutator.
+type BackfillRunFunc func(context.Context, *ent.BackfillRunMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f BackfillRunFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.BackfillRunMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.BackfillRunMutation", m)
 }
 
 // The CounterFunc type is an adapter to allow the use of ordinary
@@ -81,6 +117,18 @@ func (f IdentitySessionFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Va
 	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.IdentitySessionMutation", m)
 }
 
+// The InvitationFunc type is an adapter to allow the use of ordinary
+// function as Invitation mutator.
+type InvitationFunc func(context.Context, *ent.InvitationMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f InvitationFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.InvitationMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.InvitationMutation", m)
+}
+
 // The JournalEventFunc type is an adapter to allow the use of ordinary
 // function as JournalEvent mutator.
 type JournalEventFunc func(context.Context, *ent.JournalEventMutation) (ent.Value, error)
@@ -103,6 +151,30 @@ func (f LaneFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error)
 		return f(ctx, mv)
 	}
 	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.LaneMutation", m)
+}
+
+// The LicenseFunc type is an adapter to allow the use of ordinary
+// function as License mutator.
+type LicenseFunc func(context.Context, *ent.LicenseMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f LicenseFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.LicenseMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.LicenseMutation", m)
+}
+
+// The MembershipFunc type is an adapter to allow the use of ordinary
+// function as Membership mutator.
+type MembershipFunc func(context.Context, *ent.MembershipMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f MembershipFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.MembershipMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.MembershipMutation", m)
 }
 
 // The MirrorGraveFunc type is an adapter to allow the use of ordinary
@@ -163,6 +235,42 @@ func (f SeenEventFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, e
 		return f(ctx, mv)
 	}
 	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.SeenEventMutation", m)
+}
+
+// The SubscriptionFunc type is an adapter to allow the use of ordinary
+// function as Subscription mutator.
+type SubscriptionFunc func(context.Context, *ent.SubscriptionMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f SubscriptionFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.SubscriptionMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.SubscriptionMutation", m)
+}
+
+// The TenantDatabaseFunc type is an adapter to allow the use of ordinary
+// function as TenantDatabase mutator.
+type TenantDatabaseFunc func(context.Context, *ent.TenantDatabaseMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f TenantDatabaseFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.TenantDatabaseMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.TenantDatabaseMutation", m)
+}
+
+// The TenantPersonFunc type is an adapter to allow the use of ordinary
+// function as TenantPerson mutator.
+type TenantPersonFunc func(context.Context, *ent.TenantPersonMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f TenantPersonFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.TenantPersonMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.TenantPersonMutation", m)
 }
 
 // Condition is a hook condition function.

@@ -66,8 +66,24 @@ const (
 	FieldHasAppAccess = "has_app_access"
 	// EdgeSessions holds the string denoting the sessions edge name in mutations.
 	EdgeSessions = "sessions"
+	// EdgeMemberships holds the string denoting the memberships edge name in mutations.
+	EdgeMemberships = "memberships"
+	// EdgeAppAccesses holds the string denoting the app_accesses edge name in mutations.
+	EdgeAppAccesses = "app_accesses"
+	// EdgeLicenses holds the string denoting the licenses edge name in mutations.
+	EdgeLicenses = "licenses"
+	// EdgeOrganization holds the string denoting the organization edge name in mutations.
+	EdgeOrganization = "organization"
 	// IdentitySessionFieldID holds the string denoting the ID field of the IdentitySession.
 	IdentitySessionFieldID = "id"
+	// MembershipFieldID holds the string denoting the ID field of the Membership.
+	MembershipFieldID = "membership_id"
+	// AppAccessFieldID holds the string denoting the ID field of the AppAccess.
+	AppAccessFieldID = "id"
+	// LicenseFieldID holds the string denoting the ID field of the License.
+	LicenseFieldID = "assignment_id"
+	// OrganizationFieldID holds the string denoting the ID field of the Organization.
+	OrganizationFieldID = "tenant_id"
 	// Table holds the table name of the identity in the database.
 	Table = "av_identities"
 	// SessionsTable is the table that holds the sessions relation/edge.
@@ -77,6 +93,34 @@ const (
 	SessionsInverseTable = "av_identity_sessions"
 	// SessionsColumn is the table column denoting the sessions relation/edge.
 	SessionsColumn = "identity_id"
+	// MembershipsTable is the table that holds the memberships relation/edge.
+	MembershipsTable = "av_memberships"
+	// MembershipsInverseTable is the table name for the Membership entity.
+	// It exists in this package in order to avoid circular dependency with the "membership" package.
+	MembershipsInverseTable = "av_memberships"
+	// MembershipsColumn is the table column denoting the memberships relation/edge.
+	MembershipsColumn = "identity_id"
+	// AppAccessesTable is the table that holds the app_accesses relation/edge.
+	AppAccessesTable = "av_app_access"
+	// AppAccessesInverseTable is the table name for the AppAccess entity.
+	// It exists in this package in order to avoid circular dependency with the "appaccess" package.
+	AppAccessesInverseTable = "av_app_access"
+	// AppAccessesColumn is the table column denoting the app_accesses relation/edge.
+	AppAccessesColumn = "identity_id"
+	// LicensesTable is the table that holds the licenses relation/edge.
+	LicensesTable = "av_licenses"
+	// LicensesInverseTable is the table name for the License entity.
+	// It exists in this package in order to avoid circular dependency with the "license" package.
+	LicensesInverseTable = "av_licenses"
+	// LicensesColumn is the table column denoting the licenses relation/edge.
+	LicensesColumn = "identity_id"
+	// OrganizationTable is the table that holds the organization relation/edge.
+	OrganizationTable = "av_identities"
+	// OrganizationInverseTable is the table name for the Organization entity.
+	// It exists in this package in order to avoid circular dependency with the "organization" package.
+	OrganizationInverseTable = "av_organizations"
+	// OrganizationColumn is the table column denoting the organization relation/edge.
+	OrganizationColumn = "tenant_id"
 )
 
 // Columns holds all SQL columns for identity fields.
@@ -268,10 +312,87 @@ func BySessions(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
 		sqlgraph.OrderByNeighborTerms(s, newSessionsStep(), append([]sql.OrderTerm{term}, terms...)...)
 	}
 }
+
+// ByMembershipsCount orders the results by memberships count.
+func ByMembershipsCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newMembershipsStep(), opts...)
+	}
+}
+
+// ByMemberships orders the results by memberships terms.
+func ByMemberships(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newMembershipsStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
+
+// ByAppAccessesCount orders the results by app_accesses count.
+func ByAppAccessesCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newAppAccessesStep(), opts...)
+	}
+}
+
+// ByAppAccesses orders the results by app_accesses terms.
+func ByAppAccesses(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newAppAccessesStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
+
+// ByLicensesCount orders the results by licenses count.
+func ByLicensesCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newLicensesStep(), opts...)
+	}
+}
+
+// ByLicenses orders the results by licenses terms.
+func ByLicenses(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newLicensesStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
+
+// ByOrganizationField orders the results by organization field.
+func ByOrganizationField(field string, opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newOrganizationStep(), sql.OrderByField(field, opts...))
+	}
+}
 func newSessionsStep() *sqlgraph.Step {
 	return sqlgraph.NewStep(
 		sqlgraph.From(Table, FieldID),
 		sqlgraph.To(SessionsInverseTable, IdentitySessionFieldID),
 		sqlgraph.Edge(sqlgraph.O2M, false, SessionsTable, SessionsColumn),
+	)
+}
+func newMembershipsStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(MembershipsInverseTable, MembershipFieldID),
+		sqlgraph.Edge(sqlgraph.O2M, false, MembershipsTable, MembershipsColumn),
+	)
+}
+func newAppAccessesStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(AppAccessesInverseTable, AppAccessFieldID),
+		sqlgraph.Edge(sqlgraph.O2M, false, AppAccessesTable, AppAccessesColumn),
+	)
+}
+func newLicensesStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(LicensesInverseTable, LicenseFieldID),
+		sqlgraph.Edge(sqlgraph.O2M, false, LicensesTable, LicensesColumn),
+	)
+}
+func newOrganizationStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(OrganizationInverseTable, OrganizationFieldID),
+		sqlgraph.Edge(sqlgraph.M2O, true, OrganizationTable, OrganizationColumn),
 	)
 }

@@ -9,6 +9,65 @@ import (
 )
 
 var (
+	// AvAppAccessColumns holds the columns for the "av_app_access" table.
+	AvAppAccessColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeString, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "created_at", Type: field.TypeTime},
+		{Name: "updated_at", Type: field.TypeTime},
+		{Name: "synced_at", Type: field.TypeTime},
+		{Name: "sync_state", Type: field.TypeBytes, Nullable: true},
+		{Name: "role_id", Type: field.TypeString, Nullable: true, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "role_name", Type: field.TypeString, Nullable: true, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "role_slug", Type: field.TypeString, Nullable: true, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "has_access", Type: field.TypeBool, Default: false},
+		{Name: "access_type", Type: field.TypeString, Nullable: true, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "application_id", Type: field.TypeString, Nullable: true, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "identity_id", Type: field.TypeString, Nullable: true, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "organization_id", Type: field.TypeString, Nullable: true, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+	}
+	// AvAppAccessTable holds the schema information for the "av_app_access" table.
+	AvAppAccessTable = &schema.Table{
+		Name:       "av_app_access",
+		Columns:    AvAppAccessColumns,
+		PrimaryKey: []*schema.Column{AvAppAccessColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "av_app_access_av_applications_app_accesses",
+				Columns:    []*schema.Column{AvAppAccessColumns[10]},
+				RefColumns: []*schema.Column{AvApplicationsColumns[0]},
+				OnDelete:   schema.SetNull,
+			},
+			{
+				Symbol:     "av_app_access_av_identities_app_accesses",
+				Columns:    []*schema.Column{AvAppAccessColumns[11]},
+				RefColumns: []*schema.Column{AvIdentitiesColumns[0]},
+				OnDelete:   schema.SetNull,
+			},
+			{
+				Symbol:     "av_app_access_av_organizations_app_accesses",
+				Columns:    []*schema.Column{AvAppAccessColumns[12]},
+				RefColumns: []*schema.Column{AvOrganizationsColumns[0]},
+				OnDelete:   schema.SetNull,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "appaccess_identity_id_application_id",
+				Unique:  false,
+				Columns: []*schema.Column{AvAppAccessColumns[11], AvAppAccessColumns[10]},
+			},
+			{
+				Name:    "appaccess_organization_id",
+				Unique:  false,
+				Columns: []*schema.Column{AvAppAccessColumns[12]},
+			},
+			{
+				Name:    "appaccess_application_id",
+				Unique:  false,
+				Columns: []*schema.Column{AvAppAccessColumns[10]},
+			},
+		},
+	}
 	// AvApplicationsColumns holds the columns for the "av_applications" table.
 	AvApplicationsColumns = []*schema.Column{
 		{Name: "application_id", Type: field.TypeString, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
@@ -64,6 +123,39 @@ var (
 				Columns: []*schema.Column{AvApplicationsColumns[6]},
 			},
 		},
+	}
+	// AvhubBackfillFactsColumns holds the columns for the "avhub_backfill_facts" table.
+	AvhubBackfillFactsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeInt64, Increment: true},
+		{Name: "key", Type: field.TypeString, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "read_at", Type: field.TypeInt64},
+		{Name: "fact", Type: field.TypeBytes},
+	}
+	// AvhubBackfillFactsTable holds the schema information for the "avhub_backfill_facts" table.
+	AvhubBackfillFactsTable = &schema.Table{
+		Name:       "avhub_backfill_facts",
+		Columns:    AvhubBackfillFactsColumns,
+		PrimaryKey: []*schema.Column{AvhubBackfillFactsColumns[0]},
+		Indexes: []*schema.Index{
+			{
+				Name:    "backfillfact_key_read_at",
+				Unique:  true,
+				Columns: []*schema.Column{AvhubBackfillFactsColumns[1], AvhubBackfillFactsColumns[2]},
+			},
+		},
+	}
+	// AvhubBackfillRunsColumns holds the columns for the "avhub_backfill_runs" table.
+	AvhubBackfillRunsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeString, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "started_at", Type: field.TypeInt64, Default: 0},
+		{Name: "done_at", Type: field.TypeInt64, Default: 0},
+		{Name: "members", Type: field.TypeInt64, Default: 0},
+	}
+	// AvhubBackfillRunsTable holds the schema information for the "avhub_backfill_runs" table.
+	AvhubBackfillRunsTable = &schema.Table{
+		Name:       "avhub_backfill_runs",
+		Columns:    AvhubBackfillRunsColumns,
+		PrimaryKey: []*schema.Column{AvhubBackfillRunsColumns[0]},
 	}
 	// AvhubCountersColumns holds the columns for the "avhub_counters" table.
 	AvhubCountersColumns = []*schema.Column{
@@ -153,17 +245,25 @@ var (
 		{Name: "phone", Type: field.TypeString, Nullable: true, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
 		{Name: "phone_verified", Type: field.TypeBool, Nullable: true},
 		{Name: "subject_type", Type: field.TypeString, Nullable: true, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
-		{Name: "tenant_id", Type: field.TypeString, Nullable: true, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
 		{Name: "app_role", Type: field.TypeString, Nullable: true, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
 		{Name: "groups", Type: field.TypeJSON, Nullable: true},
 		{Name: "is_active", Type: field.TypeBool, Default: true},
 		{Name: "has_app_access", Type: field.TypeBool, Default: false},
+		{Name: "tenant_id", Type: field.TypeString, Nullable: true, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
 	}
 	// AvIdentitiesTable holds the schema information for the "av_identities" table.
 	AvIdentitiesTable = &schema.Table{
 		Name:       "av_identities",
 		Columns:    AvIdentitiesColumns,
 		PrimaryKey: []*schema.Column{AvIdentitiesColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "av_identities_av_organizations_identities",
+				Columns:    []*schema.Column{AvIdentitiesColumns[26]},
+				RefColumns: []*schema.Column{AvOrganizationsColumns[0]},
+				OnDelete:   schema.SetNull,
+			},
+		},
 		Indexes: []*schema.Index{
 			{
 				Name:    "identity_email",
@@ -173,7 +273,7 @@ var (
 			{
 				Name:    "identity_tenant_id",
 				Unique:  false,
-				Columns: []*schema.Column{AvIdentitiesColumns[22]},
+				Columns: []*schema.Column{AvIdentitiesColumns[26]},
 			},
 		},
 	}
@@ -220,6 +320,58 @@ var (
 				Name:    "identitysession_expires_at",
 				Unique:  false,
 				Columns: []*schema.Column{AvIdentitySessionsColumns[6]},
+			},
+		},
+	}
+	// AvInvitationsColumns holds the columns for the "av_invitations" table.
+	AvInvitationsColumns = []*schema.Column{
+		{Name: "invite_id", Type: field.TypeString, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "created_at", Type: field.TypeTime},
+		{Name: "updated_at", Type: field.TypeTime},
+		{Name: "synced_at", Type: field.TypeTime},
+		{Name: "sync_state", Type: field.TypeBytes, Nullable: true},
+		{Name: "email", Type: field.TypeString, Nullable: true, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "roles", Type: field.TypeJSON, Nullable: true},
+		{Name: "status", Type: field.TypeString, Default: "pending", SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "invited_by_sub", Type: field.TypeString, Nullable: true, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "expires_at", Type: field.TypeTime, Nullable: true},
+		{Name: "membership_id", Type: field.TypeString, Nullable: true, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "organization_id", Type: field.TypeString, Nullable: true, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+	}
+	// AvInvitationsTable holds the schema information for the "av_invitations" table.
+	AvInvitationsTable = &schema.Table{
+		Name:       "av_invitations",
+		Columns:    AvInvitationsColumns,
+		PrimaryKey: []*schema.Column{AvInvitationsColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "av_invitations_av_memberships_invitations",
+				Columns:    []*schema.Column{AvInvitationsColumns[10]},
+				RefColumns: []*schema.Column{AvMembershipsColumns[0]},
+				OnDelete:   schema.SetNull,
+			},
+			{
+				Symbol:     "av_invitations_av_organizations_invitations",
+				Columns:    []*schema.Column{AvInvitationsColumns[11]},
+				RefColumns: []*schema.Column{AvOrganizationsColumns[0]},
+				OnDelete:   schema.SetNull,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "invitation_organization_id",
+				Unique:  false,
+				Columns: []*schema.Column{AvInvitationsColumns[11]},
+			},
+			{
+				Name:    "invitation_membership_id",
+				Unique:  false,
+				Columns: []*schema.Column{AvInvitationsColumns[10]},
+			},
+			{
+				Name:    "invitation_email",
+				Unique:  false,
+				Columns: []*schema.Column{AvInvitationsColumns[5]},
 			},
 		},
 	}
@@ -294,6 +446,107 @@ var (
 				Name:    "lane_plugin_next_at",
 				Unique:  false,
 				Columns: []*schema.Column{AvhubLanesColumns[1], AvhubLanesColumns[6]},
+			},
+		},
+	}
+	// AvLicensesColumns holds the columns for the "av_licenses" table.
+	AvLicensesColumns = []*schema.Column{
+		{Name: "assignment_id", Type: field.TypeString, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "created_at", Type: field.TypeTime},
+		{Name: "updated_at", Type: field.TypeTime},
+		{Name: "synced_at", Type: field.TypeTime},
+		{Name: "sync_state", Type: field.TypeBytes, Nullable: true},
+		{Name: "license_type_id", Type: field.TypeString, Nullable: true, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "license_type_name", Type: field.TypeString, Nullable: true, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "status", Type: field.TypeString, Default: "active", SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "application_id", Type: field.TypeString, Nullable: true, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "identity_id", Type: field.TypeString, Nullable: true, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "organization_id", Type: field.TypeString, Nullable: true, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+	}
+	// AvLicensesTable holds the schema information for the "av_licenses" table.
+	AvLicensesTable = &schema.Table{
+		Name:       "av_licenses",
+		Columns:    AvLicensesColumns,
+		PrimaryKey: []*schema.Column{AvLicensesColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "av_licenses_av_applications_licenses",
+				Columns:    []*schema.Column{AvLicensesColumns[8]},
+				RefColumns: []*schema.Column{AvApplicationsColumns[0]},
+				OnDelete:   schema.SetNull,
+			},
+			{
+				Symbol:     "av_licenses_av_identities_licenses",
+				Columns:    []*schema.Column{AvLicensesColumns[9]},
+				RefColumns: []*schema.Column{AvIdentitiesColumns[0]},
+				OnDelete:   schema.SetNull,
+			},
+			{
+				Symbol:     "av_licenses_av_organizations_licenses",
+				Columns:    []*schema.Column{AvLicensesColumns[10]},
+				RefColumns: []*schema.Column{AvOrganizationsColumns[0]},
+				OnDelete:   schema.SetNull,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "license_identity_id",
+				Unique:  false,
+				Columns: []*schema.Column{AvLicensesColumns[9]},
+			},
+			{
+				Name:    "license_organization_id_status",
+				Unique:  false,
+				Columns: []*schema.Column{AvLicensesColumns[10], AvLicensesColumns[7]},
+			},
+			{
+				Name:    "license_application_id",
+				Unique:  false,
+				Columns: []*schema.Column{AvLicensesColumns[8]},
+			},
+		},
+	}
+	// AvMembershipsColumns holds the columns for the "av_memberships" table.
+	AvMembershipsColumns = []*schema.Column{
+		{Name: "membership_id", Type: field.TypeString, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "created_at", Type: field.TypeTime},
+		{Name: "updated_at", Type: field.TypeTime},
+		{Name: "synced_at", Type: field.TypeTime},
+		{Name: "sync_state", Type: field.TypeBytes, Nullable: true},
+		{Name: "roles", Type: field.TypeJSON, Nullable: true},
+		{Name: "status", Type: field.TypeString, Default: "active", SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "identity_id", Type: field.TypeString, Nullable: true, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "organization_id", Type: field.TypeString, Nullable: true, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+	}
+	// AvMembershipsTable holds the schema information for the "av_memberships" table.
+	AvMembershipsTable = &schema.Table{
+		Name:       "av_memberships",
+		Columns:    AvMembershipsColumns,
+		PrimaryKey: []*schema.Column{AvMembershipsColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "av_memberships_av_identities_memberships",
+				Columns:    []*schema.Column{AvMembershipsColumns[7]},
+				RefColumns: []*schema.Column{AvIdentitiesColumns[0]},
+				OnDelete:   schema.SetNull,
+			},
+			{
+				Symbol:     "av_memberships_av_organizations_memberships",
+				Columns:    []*schema.Column{AvMembershipsColumns[8]},
+				RefColumns: []*schema.Column{AvOrganizationsColumns[0]},
+				OnDelete:   schema.SetNull,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "membership_identity_id",
+				Unique:  false,
+				Columns: []*schema.Column{AvMembershipsColumns[7]},
+			},
+			{
+				Name:    "membership_organization_id",
+				Unique:  false,
+				Columns: []*schema.Column{AvMembershipsColumns[8]},
 			},
 		},
 	}
@@ -423,28 +676,142 @@ var (
 		Columns:    AvhubSeenEventsColumns,
 		PrimaryKey: []*schema.Column{AvhubSeenEventsColumns[0]},
 	}
+	// AvSubscriptionsColumns holds the columns for the "av_subscriptions" table.
+	AvSubscriptionsColumns = []*schema.Column{
+		{Name: "subscription_id", Type: field.TypeString, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "created_at", Type: field.TypeTime},
+		{Name: "updated_at", Type: field.TypeTime},
+		{Name: "synced_at", Type: field.TypeTime},
+		{Name: "sync_state", Type: field.TypeBytes, Nullable: true},
+		{Name: "license_type_id", Type: field.TypeString, Nullable: true, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "license_type_name", Type: field.TypeString, Nullable: true, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "quantity", Type: field.TypeInt64, Default: 0},
+		{Name: "status", Type: field.TypeString, Nullable: true, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "application_id", Type: field.TypeString, Nullable: true, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "organization_id", Type: field.TypeString, Nullable: true, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+	}
+	// AvSubscriptionsTable holds the schema information for the "av_subscriptions" table.
+	AvSubscriptionsTable = &schema.Table{
+		Name:       "av_subscriptions",
+		Columns:    AvSubscriptionsColumns,
+		PrimaryKey: []*schema.Column{AvSubscriptionsColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "av_subscriptions_av_applications_subscriptions",
+				Columns:    []*schema.Column{AvSubscriptionsColumns[9]},
+				RefColumns: []*schema.Column{AvApplicationsColumns[0]},
+				OnDelete:   schema.SetNull,
+			},
+			{
+				Symbol:     "av_subscriptions_av_organizations_subscriptions",
+				Columns:    []*schema.Column{AvSubscriptionsColumns[10]},
+				RefColumns: []*schema.Column{AvOrganizationsColumns[0]},
+				OnDelete:   schema.SetNull,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "subscription_organization_id",
+				Unique:  false,
+				Columns: []*schema.Column{AvSubscriptionsColumns[10]},
+			},
+			{
+				Name:    "subscription_application_id",
+				Unique:  false,
+				Columns: []*schema.Column{AvSubscriptionsColumns[9]},
+			},
+		},
+	}
+	// AvhubTenantDatabasesColumns holds the columns for the "avhub_tenant_databases" table.
+	AvhubTenantDatabasesColumns = []*schema.Column{
+		{Name: "tenant_id", Type: field.TypeString, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "place", Type: field.TypeString, Default: "", SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "position", Type: field.TypeInt64, Default: 0},
+		{Name: "target", Type: field.TypeInt64, Default: 0},
+		{Name: "attempts", Type: field.TypeInt, Default: 0},
+		{Name: "next_at", Type: field.TypeInt64, Default: 0},
+		{Name: "last_error", Type: field.TypeString, Default: "", SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "state", Type: field.TypeString, Default: "", SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "updated_at", Type: field.TypeInt64, Default: 0},
+	}
+	// AvhubTenantDatabasesTable holds the schema information for the "avhub_tenant_databases" table.
+	AvhubTenantDatabasesTable = &schema.Table{
+		Name:       "avhub_tenant_databases",
+		Columns:    AvhubTenantDatabasesColumns,
+		PrimaryKey: []*schema.Column{AvhubTenantDatabasesColumns[0]},
+		Indexes: []*schema.Index{
+			{
+				Name:    "avhub_tenant_databases_behind",
+				Unique:  false,
+				Columns: []*schema.Column{AvhubTenantDatabasesColumns[5]},
+				Annotation: &entsql.IndexAnnotation{
+					Where: "target > position",
+				},
+			},
+		},
+	}
+	// AvhubTenantPeopleColumns holds the columns for the "avhub_tenant_people" table.
+	AvhubTenantPeopleColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeString, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "tenant_id", Type: field.TypeString, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "sub", Type: field.TypeString, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+	}
+	// AvhubTenantPeopleTable holds the schema information for the "avhub_tenant_people" table.
+	AvhubTenantPeopleTable = &schema.Table{
+		Name:       "avhub_tenant_people",
+		Columns:    AvhubTenantPeopleColumns,
+		PrimaryKey: []*schema.Column{AvhubTenantPeopleColumns[0]},
+		Indexes: []*schema.Index{
+			{
+				Name:    "tenantperson_sub",
+				Unique:  false,
+				Columns: []*schema.Column{AvhubTenantPeopleColumns[2]},
+			},
+		},
+	}
 	// Tables holds all the tables in the schema.
 	Tables = []*schema.Table{
+		AvAppAccessTable,
 		AvApplicationsTable,
+		AvhubBackfillFactsTable,
+		AvhubBackfillRunsTable,
 		AvhubCountersTable,
 		AvhubCursorsTable,
 		AvhubDeadLettersTable,
 		AvIdentitiesTable,
 		AvIdentitySessionsTable,
+		AvInvitationsTable,
 		AvhubEventsTable,
 		AvhubLanesTable,
+		AvLicensesTable,
+		AvMembershipsTable,
 		AvhubMirrorGravesTable,
 		AvOrganizationsTable,
 		AvhubPluginStatesTable,
 		AvSSOProvidersTable,
 		AvhubSeenEventsTable,
+		AvSubscriptionsTable,
+		AvhubTenantDatabasesTable,
+		AvhubTenantPeopleTable,
 	}
 )
 
 func init() {
+	AvAppAccessTable.ForeignKeys[0].RefTable = AvApplicationsTable
+	AvAppAccessTable.ForeignKeys[1].RefTable = AvIdentitiesTable
+	AvAppAccessTable.ForeignKeys[2].RefTable = AvOrganizationsTable
+	AvAppAccessTable.Annotation = &entsql.Annotation{
+		Table: "av_app_access",
+	}
 	AvApplicationsTable.ForeignKeys[0].RefTable = AvOrganizationsTable
 	AvApplicationsTable.Annotation = &entsql.Annotation{
 		Table: "av_applications",
+	}
+	AvhubBackfillFactsTable.Annotation = &entsql.Annotation{
+		Table: "avhub_backfill_facts",
+	}
+	AvhubBackfillRunsTable.Annotation = &entsql.Annotation{
+		Table: "avhub_backfill_runs",
 	}
 	AvhubCountersTable.Annotation = &entsql.Annotation{
 		Table: "avhub_counters",
@@ -455,6 +822,7 @@ func init() {
 	AvhubDeadLettersTable.Annotation = &entsql.Annotation{
 		Table: "avhub_dead_letters",
 	}
+	AvIdentitiesTable.ForeignKeys[0].RefTable = AvOrganizationsTable
 	AvIdentitiesTable.Annotation = &entsql.Annotation{
 		Table: "av_identities",
 	}
@@ -462,11 +830,27 @@ func init() {
 	AvIdentitySessionsTable.Annotation = &entsql.Annotation{
 		Table: "av_identity_sessions",
 	}
+	AvInvitationsTable.ForeignKeys[0].RefTable = AvMembershipsTable
+	AvInvitationsTable.ForeignKeys[1].RefTable = AvOrganizationsTable
+	AvInvitationsTable.Annotation = &entsql.Annotation{
+		Table: "av_invitations",
+	}
 	AvhubEventsTable.Annotation = &entsql.Annotation{
 		Table: "avhub_events",
 	}
 	AvhubLanesTable.Annotation = &entsql.Annotation{
 		Table: "avhub_lanes",
+	}
+	AvLicensesTable.ForeignKeys[0].RefTable = AvApplicationsTable
+	AvLicensesTable.ForeignKeys[1].RefTable = AvIdentitiesTable
+	AvLicensesTable.ForeignKeys[2].RefTable = AvOrganizationsTable
+	AvLicensesTable.Annotation = &entsql.Annotation{
+		Table: "av_licenses",
+	}
+	AvMembershipsTable.ForeignKeys[0].RefTable = AvIdentitiesTable
+	AvMembershipsTable.ForeignKeys[1].RefTable = AvOrganizationsTable
+	AvMembershipsTable.Annotation = &entsql.Annotation{
+		Table: "av_memberships",
 	}
 	AvhubMirrorGravesTable.Annotation = &entsql.Annotation{
 		Table: "avhub_mirror_graves",
@@ -483,5 +867,16 @@ func init() {
 	}
 	AvhubSeenEventsTable.Annotation = &entsql.Annotation{
 		Table: "avhub_seen_events",
+	}
+	AvSubscriptionsTable.ForeignKeys[0].RefTable = AvApplicationsTable
+	AvSubscriptionsTable.ForeignKeys[1].RefTable = AvOrganizationsTable
+	AvSubscriptionsTable.Annotation = &entsql.Annotation{
+		Table: "av_subscriptions",
+	}
+	AvhubTenantDatabasesTable.Annotation = &entsql.Annotation{
+		Table: "avhub_tenant_databases",
+	}
+	AvhubTenantPeopleTable.Annotation = &entsql.Annotation{
+		Table: "avhub_tenant_people",
 	}
 }

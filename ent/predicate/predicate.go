@@ -6,8 +6,17 @@ import (
 	"entgo.io/ent/dialect/sql"
 )
 
+// AppAccess is the predicate function for appaccess builders.
+type AppAccess func(*sql.Selector)
+
 // Application is the predicate function for application builders.
 type Application func(*sql.Selector)
+
+// BackfillFact is the predicate function for backfillfact builders.
+type BackfillFact func(*sql.Selector)
+
+// BackfillRun is the predicate function for backfillrun builders.
+type BackfillRun func(*sql.Selector)
 
 // Counter is the predicate function for counter builders.
 type Counter func(*sql.Selector)
@@ -24,11 +33,20 @@ type Identity func(*sql.Selector)
 // IdentitySession is the predicate function for identitysession builders.
 type IdentitySession func(*sql.Selector)
 
+// Invitation is the predicate function for invitation builders.
+type Invitation func(*sql.Selector)
+
 // JournalEvent is the predicate function for journalevent builders.
 type JournalEvent func(*sql.Selector)
 
 // Lane is the predicate function for lane builders.
 type Lane func(*sql.Selector)
+
+// License is the predicate function for license builders.
+type License func(*sql.Selector)
+
+// Membership is the predicate function for membership builders.
+type Membership func(*sql.Selector)
 
 // MirrorGrave is the predicate function for mirrorgrave builders.
 type MirrorGrave func(*sql.Selector)
@@ -44,3 +62,12 @@ type SSOProvider func(*sql.Selector)
 
 // SeenEvent is the predicate function for seenevent builders.
 type SeenEvent func(*sql.Selector)
+
+// Subscription is the predicate function for subscription builders.
+type Subscription func(*sql.Selector)
+
+// TenantDatabase is the predicate function for tenantdatabase builders.
+type TenantDatabase func(*sql.Selector)
+
+// TenantPerson is the predicate function for tenantperson builders.
+type TenantPerson func(*sql.Selector)

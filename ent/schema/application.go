@@ -48,6 +48,9 @@ func (Application) Fields() []ent.Field {
 func (Application) Edges() []ent.Edge {
 	return []ent.Edge{
 		edge.From("organization", Organization.Type).Ref("applications").Field("organization_id").Unique(),
+		edge.To("app_accesses", AppAccess.Type),
+		edge.To("licenses", License.Type),
+		edge.To("subscriptions", Subscription.Type),
 	}
 }
 

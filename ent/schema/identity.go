@@ -51,7 +51,13 @@ func (Identity) Fields() []ent.Field {
 
 // Edges of the model.
 func (Identity) Edges() []ent.Edge {
-	return []ent.Edge{edge.To("sessions", IdentitySession.Type)}
+	return []ent.Edge{
+		edge.To("sessions", IdentitySession.Type),
+		edge.To("memberships", Membership.Type),
+		edge.To("app_accesses", AppAccess.Type),
+		edge.To("licenses", License.Type),
+		edge.From("organization", Organization.Type).Ref("identities").Field("tenant_id").Unique(),
+	}
 }
 
 // Indexes of the model.

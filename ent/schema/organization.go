@@ -51,6 +51,12 @@ func (Organization) Edges() []ent.Edge {
 	return []ent.Edge{
 		edge.To("applications", Application.Type),
 		edge.To("sso_providers", SSOProvider.Type),
+		edge.To("identities", Identity.Type),
+		edge.To("memberships", Membership.Type),
+		edge.To("app_accesses", AppAccess.Type),
+		edge.To("licenses", License.Type),
+		edge.To("subscriptions", Subscription.Type),
+		edge.To("invitations", Invitation.Type),
 	}
 }
 

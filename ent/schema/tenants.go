@@ -1,0 +1,58 @@
+package schema
+
+import (
+	"entgo.io/ent"
+	"entgo.io/ent/dialect/entsql"
+	"entgo.io/ent/schema"
+	"entgo.io/ent/schema/field"
+	"entgo.io/ent/schema/index"
+)
+
+// TenantDatabase is a tenant's own database, where mirror.tenants asks for one.
+type TenantDatabase struct{ ent.Schema }
+
+// Annotations of the model.
+func (TenantDatabase) Annotations() []schema.Annotation { return table("avhub_tenant_databases") }
+
+// Fields of the model.
+func (TenantDatabase) Fields() []ent.Field {
+	return []ent.Field{
+		field.String("id").StorageKey("tenant_id").SchemaType(text),
+		field.String("place").SchemaType(text).Default("").
+			Comment("file or database, chosen when it was first needed; no credentials"),
+		field.Int64("position").Default(0).Comment("it holds everything up to here"),
+		field.Int64("target").Default(0).Comment("the last event that it has to get"),
+		field.Int("attempts").Default(0).Comment("failed attempts in a row"),
+		micros("next_at", "when it is tried again"),
+		field.String("last_error").SchemaType(text).Default(""),
+		field.String("state").SchemaType(text).Default("").Comment("empty: fed; deleted: the tenant is, and its database was dealt with"),
+		micros("updated_at", "the hub's clock"),
+	}
+}
+
+// Indexes of the model.
+func (TenantDatabase) Indexes() []ent.Index {
+	return []ent.Index{
+		index.Fields("next_at").StorageKey("avhub_tenant_databases_behind").
+			Annotations(entsql.IndexWhere("target > position")),
+	}
+}
+
+// TenantPerson ties a person to a tenant's database, so that it also gets
+// events about the person that name no tenant.
+type TenantPerson struct{ ent.Schema }
+
+// Annotations of the model.
+func (TenantPerson) Annotations() []schema.Annotation { return table("avhub_tenant_people") }
+
+// Fields of the model.
+func (TenantPerson) Fields() []ent.Field {
+	return []ent.Field{
+		field.String("id").SchemaType(text).Comment("tenant_id/sub, each part path-escaped"),
+		field.String("tenant_id").SchemaType(text),
+		field.String("sub").SchemaType(text),
+	}
+}
+
+// Indexes of the model.
+func (TenantPerson) Indexes() []ent.Index { return []ent.Index{index.Fields("sub")} }
