@@ -12,11 +12,6 @@ import (
 	"github.com/avhub/avhub/core/store"
 )
 
-// appendLock is the key of the Postgres advisory lock under which events get
-// their positions: without it a reader could pass over a position that commits
-// late. SQLite has one writer anyway.
-const appendLock = 0x6176687562 // "avhub"
-
 // positionCounter is the name of the counter that holds the last position.
 const positionCounter = "journal"
 
@@ -41,10 +36,8 @@ type seen struct {
 // appendGroup journals the events of group that are new, within a transaction.
 func (j *Journal) appendGroup(ctx context.Context, group []*request, project func(context.Context, []*event.Event) error) ([]Receipt, error) {
 	db := j.store.SQL(ctx)
-	if j.store.Dialect() == store.Postgres {
-		if _, err := db.Exec(ctx, `SELECT pg_advisory_xact_lock(?)`, int64(appendLock)); err != nil {
-			return nil, fmt.Errorf("wait for the turn to append: %w", err)
-		}
+	if err := j.store.TakeTurn(ctx); err != nil {
+		return nil, err
 	}
 	known, err := j.lookUp(ctx, db, group)
 	if err != nil {

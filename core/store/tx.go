@@ -61,6 +61,24 @@ func (s *Store) InTx(ctx context.Context, fn func(ctx context.Context) error) (e
 	return nil
 }
 
+// turnLock is the key of the Postgres advisory lock of TakeTurn.
+const turnLock = 0x6176687562 // "avhub"
+
+// TakeTurn makes the transaction that ctx carries the only one that writes
+// journal and mirror, until it ends; others wait. Without it a reader of the
+// journal could pass over a position that commits late, and two transactions
+// could merge into one row of the mirror without seeing each other. On SQLite
+// every transaction that writes is the only one anyway.
+func (s *Store) TakeTurn(ctx context.Context) error {
+	if s.dialect != Postgres {
+		return nil
+	}
+	if _, err := s.SQL(ctx).Exec(ctx, `SELECT pg_advisory_xact_lock(?)`, int64(turnLock)); err != nil {
+		return fmt.Errorf("wait for the turn to write: %w", err)
+	}
+	return nil
+}
+
 func (t *transaction) entClient() *ent.Client {
 	if t.client == nil {
 		name := entdialect.SQLite
