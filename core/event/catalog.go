@@ -61,7 +61,7 @@ const (
 )
 
 // The kinds of entity that an event can be about: what stands before the colon
-// in Event.Subject.
+// in Event.Subject, and in Change.Entity.
 const (
 	KindIdentity     = "identity"
 	KindOrganization = "organization"
@@ -69,6 +69,14 @@ const (
 	KindSSOProvider  = "sso_provider"
 	KindInvitation   = "invitation"
 	KindType         = "type" // nothing better is known
+
+	// Entities of changes alone: the events that make them are about a person
+	// or an organization.
+
+	KindMembership   = "membership"
+	KindAppAccess    = "app_access"
+	KindLicense      = "license"
+	KindSubscription = "subscription"
 )
 
 // TypeInfo describes one event type.

@@ -59,6 +59,8 @@ func TestLaw6_AFailingKeyDelaysOnlyItself(t *testing.T) {
 			b.append("bad", fmt.Sprintf("bad-late-%d", i), "{}")
 		}
 		b.until("the other key's events", func() bool { return slices.Contains(b.plugin.delivered(), "good-19") })
+		// The plugin saw the event before its verdict was committed.
+		b.until("the lane", func() bool { return len(b.trouble().Lanes) > 0 })
 		lanes := b.trouble().Lanes
 		if len(lanes) != 1 || lanes[0].Key != "tenant:bad" || lanes[0].Head != 1 || lanes[0].Error != "the world is closed" {
 			t.Errorf("lanes %+v", lanes)

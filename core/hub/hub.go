@@ -83,7 +83,7 @@ func New(ctx context.Context, cfg *config.Config, opts Options) (_ *Hub, err err
 	if err := h.migrate(ctx); err != nil {
 		return nil, err
 	}
-	h.mirror = mirror.New(h.store, mirror.Options{Log: opts.Log})
+	h.mirror = NewMirror(h.store, cfg, opts.Log)
 	h.journal = journal.New(h.store, h.mirror, journal.Options{Log: opts.Log, Registerer: h.metrics})
 	if err := h.addSources(); err != nil {
 		return nil, err
@@ -93,6 +93,14 @@ func New(ctx context.Context, cfg *config.Config, opts Options) (_ *Hub, err err
 	}
 	h.admin = admin.New(admin.Deps{Token: cfg.Admin.Token, Ready: h.ready, Gatherer: h.metrics, Log: opts.Log})
 	return h, nil
+}
+
+// NewMirror returns the mirror that a configuration describes.
+func NewMirror(st *store.Store, cfg *config.Config, log zerolog.Logger) *mirror.Mirror {
+	return mirror.New(st, mirror.Options{
+		Log: log, ApplicationID: cfg.Mirror.ApplicationID, MarkDeleted: cfg.Mirror.OnDelete == "mark",
+		PlanFrom: cfg.Mirror.PlanFrom, PlanApplication: cfg.Mirror.PlanApplicationID(),
+	})
 }
 
 func (h *Hub) migrate(ctx context.Context) error {

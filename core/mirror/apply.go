@@ -43,8 +43,12 @@ func (m *Mirror) Apply(ctx context.Context, events []*event.Event) error {
 		}
 		b.apply(ev, told[i])
 	}
-	if err := b.write(ctx, m.now()); err != nil {
+	now := m.now()
+	if err := b.write(ctx, now); err != nil {
 		return fmt.Errorf("write the mirror: %w", err)
+	}
+	if err := b.sweep(ctx, now); err != nil {
+		return fmt.Errorf("delete with an organization or a person what belongs to it: %w", err)
 	}
 	return nil
 }
@@ -79,8 +83,8 @@ func (b *batch) merge(ev *event.Event, e *effect) bool {
 		report(ev, ent.model, ent.id, &before, &ent.now)
 	}
 	fell := ent.state.deleted.after(buried)
-	if fell && ent.model == b.models.organizations {
-		b.cascade(ev, ent)
+	if fell && b.models.isParent(ent.model) {
+		b.cascade(fall{ev, Ref{ent.model.kind, ent.id}, ent.state.deleted})
 	}
 	if ent.model == b.models.identities && !ent.now.exists && (before.exists || fell) {
 		b.orphans[ent.id] = struct{}{}
@@ -90,40 +94,20 @@ func (b *batch) merge(ev *event.Event, e *effect) bool {
 		// still counts.
 		return stands && (!ent.now.exists || len(ev.Changes) > reported)
 	}
-	return stands && e.at.after(b.floor(ent))
+	return stands && (e.at.after(b.floor(ent)) || len(ev.Changes) > reported)
 }
 
-// cascade takes the organization's children along after its tombstone grew.
-func (b *batch) cascade(ev *event.Event, org *entity) {
-	for _, ent := range b.order {
-		if !ent.model.child || ent.broken != nil || ent.state.parent() != org.id {
-			continue
-		}
-		before := ent.now
-		ent.now = ent.model.project(&ent.state, org.state.deleted)
-		reportFell(ev, ent, &before)
-	}
-}
-
-// reportFell reports the fate of a child: the row alone if it is gone. What
-// outlives the deletion may still have lost fields.
-func reportFell(ev *event.Event, ent *entity, before *row) {
-	if ent.now.exists {
-		report(ev, ent.model, ent.id, before, &ent.now)
-		return
-	}
-	reportExists(ev, ent.model, ent.id, before, &ent.now)
-}
-
-// parentDeleted returns when the entity's organization was last deleted.
+// parentDeleted returns when an entity that this one belongs to was last
+// deleted.
 func (b *batch) parentDeleted(ent *entity) clock {
-	if !ent.model.child {
-		return clock{}
+	var last clock
+	for i := range ent.model.parents {
+		p := &ent.model.parents[i]
+		if of := b.entities[Ref{p.kind, ent.state.parent(p.field)}]; of != nil {
+			last = latest(last, of.state.deleted)
+		}
 	}
-	if org := b.entities[Ref{event.KindOrganization, ent.state.parent()}]; org != nil {
-		return org.state.deleted
-	}
-	return clock{}
+	return last
 }
 
 // floor is the clock at and below which nothing of the entity is visible.
@@ -138,16 +122,16 @@ func (b *batch) readable(told []*effect) error {
 		if ent.broken != nil {
 			return fmt.Errorf("apply to %s: %w", e.model.kind, ent.broken)
 		}
-		if !e.model.child {
-			continue
-		}
-		parents := []string{ent.state.parent()}
-		if i := slices.IndexFunc(e.set, func(r register) bool { return r.field == parentField }); i >= 0 {
-			parents = append(parents, unquote(e.set[i].value))
-		}
-		for _, id := range parents {
-			if org := b.entities[Ref{event.KindOrganization, id}]; org != nil && org.broken != nil {
-				return fmt.Errorf("apply to %s: its organization: %w", e.model.kind, org.broken)
+		for i := range e.model.parents {
+			p := &e.model.parents[i]
+			of := []string{ent.state.parent(p.field)}
+			if j := slices.IndexFunc(e.set, func(r register) bool { return r.field == p.field }); j >= 0 {
+				of = append(of, unquote(e.set[j].value))
+			}
+			for _, id := range of {
+				if parent := b.entities[Ref{p.kind, id}]; parent != nil && parent.broken != nil {
+					return fmt.Errorf("apply to %s: its %s: %w", e.model.kind, p.kind, parent.broken)
+				}
 			}
 		}
 	}

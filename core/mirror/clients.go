@@ -11,7 +11,7 @@ import (
 // and in one that belongs to a tenant, and updates often lack the part that
 // changed; what was not sent stays.
 
-func (ms *models) application(ev *event.Event) (*effect, error) {
+func (ms *models) application(ev *event.Event) ([]*effect, error) {
 	d, err := ev.ApplicationData()
 	if err != nil {
 		return nil, err
@@ -21,7 +21,7 @@ func (ms *models) application(ev *event.Event) (*effect, error) {
 	switch ev.Type {
 	case event.TypeApplicationDeleted:
 		e.deletes = true
-		return e, nil
+		return one(e), nil
 	case event.TypeApplicationCreated:
 		d.CreatedAt = event.Some(d.CreatedAt.Or(ev.Time))
 	case event.TypeApplicationUpdated:
@@ -35,7 +35,7 @@ func (ms *models) application(ev *event.Event) (*effect, error) {
 		owner = ev.TenantID
 	}
 	if owner != "" {
-		e.text(parentField, event.Some(owner))
+		e.text(organizationField, event.Some(owner))
 	}
 	e.created(d.CreatedAt)
 	for _, f := range [...]struct {
@@ -80,7 +80,7 @@ func (ms *models) application(ev *event.Event) (*effect, error) {
 	if in("refresh_token_ttl_seconds") {
 		e.number("refresh_token_ttl_seconds", c.RefreshTokenTTLSeconds)
 	}
-	return e, nil
+	return one(e), nil
 }
 
 // inConfig tells whether a field of the nested object config is selected: by
@@ -89,21 +89,16 @@ func (s selection) inConfig(field string) bool {
 	return s.exactly("config") || s.within(field, "config."+field)
 }
 
-// maxProviderID bounds the key of av_sso_providers, in bytes. Its parts are at
-// most 512 bytes long, but escaping can treble them, and Postgres refuses index
-// entries of about 2,700 bytes.
-const maxProviderID = 2048
-
-func (ms *models) ssoProvider(ev *event.Event) (*effect, error) {
+func (ms *models) ssoProvider(ev *event.Event) ([]*effect, error) {
 	d, err := ev.SSOProviderData()
 	if err != nil {
 		return nil, err
 	}
 	provider, tenant := d.ProviderID.Value, d.TenantID.Value
 	e := &effect{model: ms.ssoProviders, id: providerID(tenant, provider)}
-	if len(e.id) > maxProviderID {
+	if len(e.id) > maxKey {
 		return nil, &event.DataError{
-			Field: "provider_id", Want: "together with tenant_id at most " + strconv.Itoa(maxProviderID) + " bytes when escaped",
+			Field: "provider_id", Want: "together with tenant_id at most " + strconv.Itoa(maxKey) + " bytes when escaped",
 			Got: "more",
 		}
 	}
@@ -111,21 +106,21 @@ func (ms *models) ssoProvider(ev *event.Event) (*effect, error) {
 	switch ev.Type {
 	case event.TypeSSOProviderRemoved:
 		e.deletes = true
-		return e, nil
+		return one(e), nil
 	case event.TypeSSOProviderUpdated:
 		changed = d.ChangedFields
 	}
 	e.provider(&d, changed)
 	if ev.Type == event.TypeSSOProviderUpdated && len(e.set) == 0 {
-		return e, nil // the global form: something changed, nobody says to what
+		return one(e), nil // the global form: something changed, nobody says to what
 	}
 	e.alive = true
 	e.created(d.CreatedAt)
 	e.text("provider_id", event.Some(provider))
 	if tenant != "" {
-		e.text(parentField, event.Some(tenant))
+		e.text(organizationField, event.Some(tenant))
 	}
-	return e, nil
+	return one(e), nil
 }
 
 func (e *effect) provider(d *event.SSOProviderData, changed selection) {

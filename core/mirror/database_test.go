@@ -93,6 +93,8 @@ func (b bench) say(t testing.TB, all ...said) *event.Event {
 // tables are those whose content the law is about, and their keys.
 var tables = map[string]string{
 	"av_identities": "sub", "av_organizations": "tenant_id", "av_applications": "application_id", "av_sso_providers": "id",
+	"av_memberships": "membership_id", "av_app_access": "id", "av_licenses": "assignment_id", "av_subscriptions": "subscription_id",
+	"av_invitations":      "invite_id",
 	"avhub_mirror_graves": "id",
 }
 

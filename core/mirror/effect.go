@@ -36,31 +36,49 @@ type effect struct {
 // none. An error tells why the event's data cannot be used.
 func (ms *models) effects(ev *event.Event) ([]*effect, error) {
 	at := clock{ev.Time.UnixMicro(), ev.ID}
-	var e *effect
+	var told []*effect
 	var err error
 	switch ev.Type {
 	case event.TypeSubjectCreated, event.TypeSubjectUpdated, event.TypeSubjectDeactivated, event.TypeSubjectDeleted:
-		e, err = ms.subject(ev)
-	case event.TypeMemberJoined, event.TypeMemberRoleChanged, event.TypeMemberLeft:
-		e, err = ms.member(ev)
+		told, err = ms.subject(ev)
+	case event.TypeMemberJoined, event.TypeMemberRoleChanged, event.TypeMemberLeft,
+		event.TypeMemberSuspended, event.TypeMemberActivated:
+		told, err = ms.member(ev)
 	case event.TypeAppAccessGranted, event.TypeAppAccessRoleChanged, event.TypeAppAccessRevoked:
-		e, err = ms.appAccess(ev)
+		told, err = ms.access(ev)
+	case event.TypeInviteCreated, event.TypeInviteAccepted, event.TypeInviteDeleted, event.TypeInviteExpired:
+		told, err = ms.invitation(ev)
+	case event.TypeLicenseAssigned, event.TypeLicenseChanged, event.TypeLicenseRevoked:
+		told, err = ms.license(ev)
 	case event.TypeTenantCreated, event.TypeTenantUpdated, event.TypeTenantSuspended, event.TypeTenantDeleted:
-		e, err = ms.tenant(ev)
+		told, err = ms.tenant(ev)
+	case event.TypeTenantAppGranted, event.TypeTenantAppRevoked:
+		told, err = ms.tenantApp(ev)
 	case event.TypeApplicationCreated, event.TypeApplicationUpdated, event.TypeApplicationDeleted:
-		e, err = ms.application(ev)
+		told, err = ms.application(ev)
 	case event.TypeSSOProviderAdded, event.TypeSSOProviderUpdated, event.TypeSSOProviderRemoved:
-		e, err = ms.ssoProvider(ev)
+		told, err = ms.ssoProvider(ev)
 	}
-	if e == nil || err != nil {
+	if err != nil {
 		return nil, err
 	}
-	e.finish(at)
-	if !e.deletes && !e.alive && len(e.set) == 0 && len(e.leaves) == 0 {
-		return nil, nil
-	}
-	return []*effect{e}, nil
+	return slices.DeleteFunc(told, func(e *effect) bool {
+		e.finish(at)
+		return !e.deletes && !e.alive && len(e.set) == 0 && len(e.leaves) == 0
+	}), nil
 }
+
+// heardField is the register of entities that are only known by their end.
+const heardField = "heard"
+
+// ends says that the entity has ended, which is worth a row if it was never
+// deleted: who was told that a membership is over must not take it for unknown.
+// After a deletion, of a tenant say, the ends of all that belonged to it may be
+// told one by one, and bring nothing back.
+func (e *effect) ends() { e.flag(heardField, event.Some(true)) }
+
+// one is what most events tell.
+func one(e *effect) []*effect { return []*effect{e} }
 
 // finish stamps and sorts the assignments.
 func (e *effect) finish(at clock) {

@@ -86,7 +86,7 @@ func TestRefsNameTheSubjectTheTenantAndTheApplication(t *testing.T) {
 		{told(1, event.TypeApplicationUpdated, data{"application_id": "a1", "tenant_id": nil}), []mirror.Ref{{Kind: "application", ID: "a1"}}},
 		{okta, []mirror.Ref{{Kind: "sso_provider", ID: "t1/ok%2Fta"}, {Kind: "organization", ID: "t1"}}},
 		{told(1, event.TypeSSOProviderAdded, data{"provider_id": "a/b"}), []mirror.Ref{{Kind: "sso_provider", ID: "a%2Fb"}}},
-		{about(1, event.TypeInviteCreated, "t1", data{"invite_id": "i"}), []mirror.Ref{{Kind: "organization", ID: "t1"}}},
+		{about(1, event.TypeInviteCreated, "t1", data{"invite_id": "i"}), []mirror.Ref{{Kind: "invitation", ID: "i"}, {Kind: "organization", ID: "t1"}}},
 		{about(1, "tenant.painted", "", data{}), nil},
 		{
 			said{typ: event.TypeAppAccessRevoked, id: "e", at: seconds(1), tenant: "t1", app: "a1", data: data{"sub": "p1", "membership_id": "m"}},

@@ -12,8 +12,8 @@ import (
 
 // InMemory plays events without a database and returns a line for each entity:
 // its row and its encoded state.
-func InMemory(events []*event.Event) (map[Ref]string, error) {
-	ms := newModels()
+func InMemory(events []*event.Event, opts Options) (map[Ref]string, error) {
+	ms := New(nil, opts).models
 	states := map[Ref]*state{}
 	for _, ev := range events {
 		effects, err := ms.effects(ev)
@@ -39,8 +39,10 @@ func InMemory(events []*event.Event) (map[Ref]string, error) {
 	for ref, s := range states {
 		m := ms.byKind(ref.Kind)
 		var parentDeleted clock
-		if org := states[Ref{event.KindOrganization, s.parent()}]; m.child && org != nil {
-			parentDeleted = org.deleted
+		for _, p := range m.parents {
+			if of := states[Ref{p.kind, s.parent(p.field)}]; of != nil {
+				parentDeleted = latest(parentDeleted, of.deleted)
+			}
 		}
 		r := m.project(s, parentDeleted)
 		lines[ref] = r.line(m) + "\n  " + string(s.encode())
@@ -50,8 +52,8 @@ func InMemory(events []*event.Event) (map[Ref]string, error) {
 
 // Expected computes the rows from the law itself: from the whole set of events
 // at once, without merging anything.
-func Expected(events []*event.Event) map[Ref]string {
-	ms := newModels()
+func Expected(events []*event.Event, opts Options) map[Ref]string {
+	ms := New(nil, opts).models
 	all := map[Ref][]*effect{}
 	for _, ev := range events {
 		effects, err := ms.effects(ev)
@@ -68,13 +70,63 @@ func Expected(events []*event.Event) map[Ref]string {
 		m := ms.byKind(ref.Kind)
 		own := lastDeletion(effects)
 		floor := own
-		if owner, ok := winner(effects, own, parentField); ok && m.child {
-			floor = latest(own, lastDeletion(all[Ref{event.KindOrganization, unquote(owner.value)}]))
+		for _, p := range m.parents {
+			if owner, ok := winner(effects, own, p.field); ok {
+				floor = latest(floor, lastDeletion(all[Ref{p.kind, unquote(owner.value)}]))
+			}
 		}
 		r := expectedRow(m, effects, own, floor)
+		if !r.exists && opts.MarkDeleted && m == ms.organizations {
+			if r = expectedRow(m, effects, clock{}, clock{}); r.exists {
+				r.values[m.index["status"]] = []byte(`"deleted"`)
+				r.updated = max(r.updated, own.micros)
+			}
+		}
+		if r.exists && m == ms.organizations {
+			seenFrom := own
+			if string(r.values[m.index["status"]]) == `"deleted"` {
+				seenFrom = clock{}
+			}
+			r.values[m.index["plan"]] = expectedPlan(ms.rules, effects, seenFrom)
+		}
 		lines[ref] = r.line(m)
 	}
 	return lines
+}
+
+// expectedPlan asks the places in their order.
+func expectedPlan(r rules, effects []*effect, floor clock) []byte {
+	subscriptions := map[string]bool{}
+	for _, e := range effects {
+		for _, r := range e.set {
+			if strings.HasPrefix(r.field, "subscription.") {
+				subscriptions[r.field] = true
+			}
+		}
+	}
+	places := r.planFrom
+	if places == nil {
+		places = []string{"data.plan", "data.settings.plan", "subscription"}
+	}
+	for _, place := range places {
+		var won register
+		switch place {
+		case "data.plan":
+			won, _ = winner(effects, floor, "plan")
+		case "data.settings.plan":
+			won, _ = winner(effects, floor, "plan_settings")
+		default:
+			for _, name := range slices.Sorted(maps.Keys(subscriptions)) {
+				if w, ok := winner(effects, floor, name); ok && string(w.value) != "null" && w.at.after(won.at) {
+					won = w
+				}
+			}
+		}
+		if won.value != nil && string(won.value) != "null" {
+			return won.value
+		}
+	}
+	return []byte(`"free"`)
 }
 
 func lastDeletion(effects []*effect) clock {
@@ -122,6 +174,9 @@ func expectedRow(m *model, effects []*effect, own, floor clock) row {
 			fields[r.field] = true
 		}
 	}
+	if heard, ok := winner(effects, own, heardField); alive.isZero() && ok && floor.isZero() {
+		alive = heard.at
+	}
 	if alive.isZero() {
 		return row{}
 	}
@@ -133,7 +188,7 @@ func expectedRow(m *model, effects []*effect, own, floor clock) row {
 			continue
 		}
 		if !w.at.after(floor) {
-			if field == parentField && !isNull(w.value) {
+			if m.parentKind(field) != "" && !isNull(w.value) {
 				r.values[m.index[field]] = w.value
 			}
 			continue
@@ -148,6 +203,9 @@ func expectedRow(m *model, effects []*effect, own, floor clock) row {
 		if field == createdAt {
 			_, _ = fmt.Sscan(string(w.value), &r.created)
 			continue
+		}
+		if _, ok := m.index[field]; !ok && !isKey || strings.HasPrefix(field, "subscription.") {
+			continue // for the plan alone
 		}
 		if end := lastLeaving(effects, field, w); end.after(w.at) {
 			seen = append(seen, end)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/avhub/avhub/core/event"
+	"github.com/avhub/avhub/core/mirror"
 	"pgregory.net/rapid"
 )
 
@@ -23,6 +24,7 @@ func TestLaw3_AnyOrderEndsInTheSameRows(t *testing.T) {
 	onEach(t, func(t *testing.T, b bench) {
 		rapid.Check(t, func(t *rapid.T) {
 			events := histories(1, 40).Draw(t, "events")
+			b.Mirror = mirror.New(b.Store, someOptions().Draw(t, "options"))
 			order := batches(t, shuffled(t, events))
 
 			var inOrder, mixed map[string]map[string]any

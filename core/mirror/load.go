@@ -19,6 +19,8 @@ type batch struct {
 	order    []*entity // as first asked for
 	// orphans are the people who are gone; their sessions go with them.
 	orphans map[string]struct{}
+	// falls are the deletions that take others along, in the order of the events.
+	falls []fall
 }
 
 // entity is one that the batch looks at.
@@ -31,13 +33,15 @@ type entity struct {
 	buried bool  // there is a grave
 	broken error // its state cannot be read
 	state  state
-	dirty  bool // the state is not what was loaded
+	// buriedAt is the tombstone as it was loaded.
+	buriedAt clock
+	dirty    bool // the state is not what was loaded
 
 	loaded, now row
 }
 
-// load reads all entities that the effects touch, the organizations that they
-// belong to, and the live children of organizations that are deleted.
+// load reads all entities that the effects touch, and those that these belong
+// to. Children of what is deleted are left to sweep.
 func (b *batch) load(ctx context.Context, told [][]*effect) error {
 	touched := map[*model][]string{}
 	add := func(m *model, id string) {
@@ -45,53 +49,36 @@ func (b *batch) load(ctx context.Context, told [][]*effect) error {
 			touched[m] = append(touched[m], id)
 		}
 	}
-	var fallen []string
 	for _, effects := range told {
 		for _, e := range effects {
 			add(e.model, e.id)
-			if e.deletes && e.model == b.models.organizations {
-				fallen = append(fallen, e.id)
-			}
-			if !e.model.child {
-				continue
-			}
 			for i := range e.set {
-				if e.set[i].field == parentField {
-					add(b.models.organizations, unquote(e.set[i].value))
+				if kind := e.model.parentKind(e.set[i].field); kind != "" {
+					add(b.models.byKind(kind), unquote(e.set[i].value))
 				}
 			}
 		}
 	}
-	for _, m := range b.models.all() {
-		if m == b.models.organizations {
-			continue // once it is known which
-		}
-		if err := b.rows(ctx, m, m.selectByKey, touched[m]); err != nil {
-			return err
-		}
-		if m.child {
-			if err := b.rows(ctx, m, m.selectByParent, fallen); err != nil {
+	// Twice: what an entity belongs to is known once its state is there.
+	for range 2 {
+		for _, m := range b.models.list {
+			if err := b.rows(ctx, m, m.selectByKey, touched[m]); err != nil {
 				return err
 			}
-		}
-	}
-	if err := b.graves(ctx); err != nil {
-		return err
-	}
-	for _, ent := range b.order { // what it grows by meanwhile are organizations
-		if ent.model.child {
-			add(b.models.organizations, ent.state.parent())
-		}
-	}
-	if orgs := b.models.organizations; len(touched[orgs]) > 0 {
-		if err := b.rows(ctx, orgs, orgs.selectByKey, touched[orgs]); err != nil {
-			return err
 		}
 		if err := b.graves(ctx); err != nil {
 			return err
 		}
+		clear(touched)
+		for _, ent := range b.order { // what it grows by meanwhile are parents
+			for i := range ent.model.parents {
+				p := &ent.model.parents[i]
+				add(b.models.byKind(p.kind), ent.state.parent(p.field))
+			}
+		}
 	}
 	for _, ent := range b.order {
+		ent.buriedAt = ent.state.deleted
 		ent.loaded = ent.model.project(&ent.state, b.parentDeleted(ent))
 		ent.now = ent.loaded
 	}
@@ -121,11 +108,7 @@ func (b *batch) rows(ctx context.Context, m *model, query string, values []strin
 		if err := rows.Scan(&id, &encoded); err != nil {
 			return err
 		}
-		b.add(m, id)
 		ent := b.entities[Ref{m.kind, id}]
-		if ent.live {
-			return nil // found by its key and as a child
-		}
 		ent.live = true
 		b.decode(ent, encoded)
 		return nil

@@ -1,5 +1,5 @@
 // Package mirror keeps the copy of the provider's people, tenants, applications
-// and login providers that a team queries: the tables av_….
+// and what ties them together that a team queries: the tables av_….
 //
 // The mirror is a function of the set of events. The same events, applied in
 // any order, any number of times and in batches of any size, end in the same
@@ -25,6 +25,22 @@ type Options struct {
 	// Now is the clock of synced_at; nil: the system's. Its times must be UTC in
 	// whole microseconds, which is what both databases can hold.
 	Now func() time.Time
+
+	// What follows decides what events mean. Rows that were written under other
+	// rules stay as they are until the mirror is rebuilt.
+
+	// ApplicationID is the application whose access the flat view in people's own
+	// rows follows. Empty: any.
+	ApplicationID string
+	// MarkDeleted keeps the row of a deleted organization, with the status
+	// "deleted".
+	MarkDeleted bool
+	// PlanFrom are the places where an organization's plan is read, in this
+	// order: PlanFromData, PlanFromSettings, PlanFromSubscription. Nil: these.
+	PlanFrom []string
+	// PlanApplication is the application whose subscriptions tell the plan.
+	// Empty: none does.
+	PlanApplication string
 }
 
 // Mirror applies events to the tables of a store and reads them. It holds no
@@ -43,12 +59,14 @@ func New(st *store.Store, opts Options) *Mirror {
 	if opts.Now == nil {
 		opts.Now = store.Now
 	}
-	return &Mirror{store: st, log: opts.Log, now: opts.Now, models: newModels()}
+	return &Mirror{store: st, log: opts.Log, now: opts.Now, models: newModels(rules{
+		applicationID: opts.ApplicationID, markDeleted: opts.MarkDeleted,
+		planFrom: opts.PlanFrom, planApplication: opts.PlanApplication,
+	})}
 }
 
-// Ref names an entity. Kind is one of event.KindIdentity, KindOrganization,
-// KindApplication and KindSSOProvider; ID is the key of its row: the sub, the
-// tenant_id, the application_id, or the id of av_sso_providers.
+// Ref names an entity. Kind is one of package event's, such as
+// event.KindIdentity; ID is the key of its row: the sub, the tenant_id and so on.
 type Ref struct {
 	Kind, ID string
 }

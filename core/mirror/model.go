@@ -40,10 +40,12 @@ type column struct {
 // The registers that are no columns of their own name.
 const (
 	createdAt = "created_at" // Unix microseconds
-	// parentField names the organization that an entity belongs to. It is shown
-	// as long as there is a row, whatever its clock, so that the column is
-	// always the very organization with which the row is deleted.
-	parentField = "organization_id"
+	// The registers that name the organization and the person that an entity
+	// belongs to. They are shown as long as there is a row, whatever their clock,
+	// so that the columns are always the very parents with which the row is
+	// deleted.
+	organizationField = "organization_id"
+	personField       = "identity_id"
 )
 
 // model is a table of the mirror, as data for the one engine.
@@ -52,7 +54,12 @@ type model struct {
 	table   string
 	key     string // primary key
 	columns []column
-	child   bool // has parentField
+	// parents are the entities with which one of this model is deleted.
+	parents []parent
+	// marks: a deleted entity keeps its row, with the status "deleted".
+	marks bool
+	// plans: the model has a plan to show; see plan.go.
+	plans *planOrder
 
 	index     map[string]int    // position of a register's column
 	keyed     int               // position of the keyed column, if any
@@ -64,13 +71,37 @@ type model struct {
 	statements
 }
 
-// models are all of them.
-type models struct {
-	identities, organizations, applications, ssoProviders *model
+// parent is a register that names an entity of another kind.
+type parent struct {
+	field, kind string
+	statement   string // selects the children of some parents, see newStatements
 }
 
-func newModels() *models {
-	return &models{
+// rules are what the configuration decides about what events mean.
+type rules struct {
+	// applicationID is the application that the flat view of people follows;
+	// empty: any.
+	applicationID string
+	// planFrom are the places where a plan is told, nil for all.
+	planFrom []string
+	// planApplication is the application whose subscriptions tell the plan,
+	// empty for none.
+	planApplication string
+	markDeleted     bool
+}
+
+// models are all of them, and the rules that depend on the configuration.
+type models struct {
+	identities, organizations, applications, ssoProviders        *model
+	memberships, appAccess, licenses, subscriptions, invitations *model
+
+	list []*model // children before what they name
+	rules
+}
+
+func newModels(r rules) *models {
+	ms := &models{
+		rules: r,
 		identities: newModel(event.KindIdentity, "av_identities", "sub", []column{
 			{name: "username"}, {name: "display_name"},
 			{name: "given_name"}, {name: "family_name"}, {name: "middle_name"}, {name: "nickname"},
@@ -98,7 +129,7 @@ func newModels() *models {
 			{name: "created_by_sub"},
 		}),
 		applications: newModel(event.KindApplication, "av_applications", "application_id", []column{
-			{name: parentField},
+			{name: organizationField},
 			{name: "name", otherwise: `""`}, {name: "slug"}, {name: "description"},
 			{name: "client_id"}, {name: "application_type"},
 			{name: "is_active", form: flag, otherwise: "true"},
@@ -110,7 +141,7 @@ func newModels() *models {
 			{name: "created_by_sub"},
 		}),
 		ssoProviders: newModel(event.KindSSOProvider, "av_sso_providers", "id", []column{
-			{name: "provider_id", otherwise: `""`}, {name: parentField},
+			{name: "provider_id", otherwise: `""`}, {name: organizationField},
 			{name: "provider_type"}, {name: "display_name"},
 			{name: "is_enabled", form: flag, otherwise: "true"},
 			{name: "client_id"}, {name: "issuer"},
@@ -118,7 +149,38 @@ func newModels() *models {
 			{name: "domains", form: list}, {name: "attribute_mapping", form: object},
 			{name: "created_by_sub"},
 		}),
+		memberships: newModel(event.KindMembership, "av_memberships", "membership_id", []column{
+			{name: personField}, {name: organizationField},
+			{name: "roles", form: list}, {name: "status", otherwise: `"active"`},
+		}),
+		appAccess: newModel(event.KindAppAccess, "av_app_access", "id", []column{
+			{name: personField}, {name: "application_id"}, {name: organizationField},
+			{name: "role_id"}, {name: "role_name"}, {name: "role_slug"},
+			{name: "has_access", form: flag, otherwise: "false"}, {name: "access_type"},
+		}),
+		licenses: newModel(event.KindLicense, "av_licenses", "assignment_id", []column{
+			{name: personField}, {name: organizationField}, {name: "application_id"},
+			{name: "license_type_id"}, {name: "license_type_name"},
+			{name: "status", otherwise: `"active"`},
+		}),
+		subscriptions: newModel(event.KindSubscription, "av_subscriptions", "subscription_id", []column{
+			{name: organizationField}, {name: "application_id"},
+			{name: "license_type_id"}, {name: "license_type_name"},
+			{name: "quantity", form: number, otherwise: "0"}, {name: "status"},
+		}),
+		invitations: newModel(event.KindInvitation, "av_invitations", "invite_id", []column{
+			{name: "membership_id"}, {name: organizationField}, {name: "email"},
+			{name: "roles", form: list}, {name: "status", otherwise: `"pending"`},
+			{name: "invited_by_sub"}, {name: "expires_at", form: moment},
+		}),
 	}
+	ms.organizations.marks = r.markDeleted
+	ms.organizations.plans = newPlanOrder(r.planFrom)
+	ms.list = []*model{
+		ms.memberships, ms.appAccess, ms.licenses, ms.subscriptions, ms.invitations,
+		ms.applications, ms.ssoProviders, ms.identities, ms.organizations,
+	}
+	return ms
 }
 
 func newModel(kind, table, key string, columns []column) *model {
@@ -139,8 +201,10 @@ func newModel(kind, table, key string, columns []column) *model {
 			continue
 		case c.keyed:
 			m.keyed, m.keyPrefix = i, c.name+"."
-		case c.name == parentField:
-			m.child = true
+		case c.name == organizationField:
+			m.parents = append(m.parents, parent{field: organizationField, kind: event.KindOrganization})
+		case c.name == personField:
+			m.parents = append(m.parents, parent{field: personField, kind: event.KindIdentity})
 		}
 		m.index[c.name] = i
 		m.names[c.name] = c.name
@@ -158,14 +222,9 @@ func (m *model) name(b []byte) string {
 	return string(b)
 }
 
-// all returns the models, children before the organizations that they name.
-func (ms *models) all() [4]*model {
-	return [...]*model{ms.identities, ms.applications, ms.ssoProviders, ms.organizations}
-}
-
 // byKind returns nil for a kind that the mirror does not have.
 func (ms *models) byKind(kind string) *model {
-	for _, m := range ms.all() {
+	for _, m := range ms.list {
 		if m.kind == kind {
 			return m
 		}
@@ -173,8 +232,23 @@ func (ms *models) byKind(kind string) *model {
 	return nil
 }
 
+// parentKind returns the kind of the parent that a field names; empty: it names
+// none.
+func (m *model) parentKind(field string) string {
+	for i := range m.parents {
+		if m.parents[i].field == field {
+			return m.parents[i].kind
+		}
+	}
+	return ""
+}
+
+// isParent tells whether other entities are deleted with those of this model.
+func (ms *models) isParent(m *model) bool { return m == ms.organizations || m == ms.identities }
+
 // whole returns the register that a keyed register belongs to: "settings" for
-// "settings.x". No other register has a dot in its name.
+// "settings.x". No other register has a dot in its name, but for those of
+// subscriptions, which belong to none.
 func whole(field string) (string, bool) {
 	name, _, ok := strings.Cut(field, ".")
 	return name, ok

@@ -8,7 +8,7 @@ import (
 // (tenant_id, app_role, groups) are scoped to the tenant that the event is
 // about, so that leaving the tenant ends these values and no others.
 
-func (ms *models) subject(ev *event.Event) (*effect, error) {
+func (ms *models) subject(ev *event.Event) ([]*effect, error) {
 	d, err := ev.SubjectData()
 	if err != nil {
 		return nil, err
@@ -37,7 +37,7 @@ func (ms *models) subject(ev *event.Event) (*effect, error) {
 	case event.TypeSubjectDeleted:
 		e.deletes = true
 	}
-	return e, nil
+	return one(e), nil
 }
 
 // scopedTenant assigns a tenant that is its own scope.
@@ -89,54 +89,92 @@ func (e *effect) profile(d *event.SubjectData, changed selection) {
 	}
 }
 
-func (ms *models) member(ev *event.Event) (*effect, error) {
+// member tells of a person's place in a tenant, and what the person is there.
+func (ms *models) member(ev *event.Event) ([]*effect, error) {
 	d, err := ev.MemberData()
 	if err != nil {
 		return nil, err
 	}
-	e := &effect{model: ms.identities, id: d.Sub.Value, tenant: tenantOf(ev, d.TenantID)}
-	if ev.Type == event.TypeMemberLeft {
-		if e.tenant != "" { // else nobody knows what ended
+	tenant := tenantOf(ev, d.TenantID)
+	membership := &effect{model: ms.memberships, id: d.MembershipID.Value, alive: ev.Type != event.TypeMemberLeft}
+	membership.text(personField, d.Sub)
+	membership.parent(organizationField, tenant)
+	e := &effect{model: ms.identities, id: d.Sub.Value, tenant: tenant}
+	told := []*effect{e, membership}
+	switch ev.Type {
+	case event.TypeMemberSuspended:
+		membership.text("status", event.Some(statusSuspended))
+		return told, nil
+	case event.TypeMemberActivated:
+		membership.text("status", event.Some(statusActive))
+		return told, nil
+	case event.TypeMemberLeft:
+		membership.ends()
+		membership.text("status", event.Some("left"))
+		if tenant != "" { // else nobody knows what ended
 			e.leaves = []string{"app_role", "groups", "tenant_id"}
 		}
-		return e, nil
+		return told, nil
+	case event.TypeMemberJoined:
+		membership.created(event.Some(ev.Time))
 	}
+	roles := d.Roles()
+	membership.list("roles", roles)
+	membership.text("status", event.Some(statusActive))
 	e.alive = true
 	e.textIfKnown("email", d.Email)
 	e.textIfKnown("given_name", d.GivenName)
 	e.textIfKnown("family_name", d.FamilyName)
-	if e.tenant != "" {
-		e.text("tenant_id", event.Some(e.tenant))
+	if tenant != "" {
+		e.text("tenant_id", event.Some(tenant))
 	}
-	if roles := d.Roles(); len(roles.Value) > 0 {
+	if len(roles.Value) > 0 {
 		e.text("app_role", event.Some(roles.Value[0]))
 	} else if roles.Set {
 		e.put("app_role", null)
 	}
 	e.list("groups", d.Groups)
-	return e, nil
+	return told, nil
 }
 
-func (ms *models) appAccess(ev *event.Event) (*effect, error) {
+// access tells what a person may do in the application that the envelope names.
+// The flat view of it, in the person's own row, follows one application if the
+// configuration names one.
+func (ms *models) access(ev *event.Event) ([]*effect, error) {
 	d, err := ev.AppAccessData()
 	if err != nil {
 		return nil, err
 	}
+	flat := ms.applicationID == "" || ev.ApplicationID == ms.applicationID
 	e := &effect{model: ms.identities, id: d.Sub.Value, tenant: ev.TenantID}
-	if ev.Type == event.TypeAppAccessRevoked {
-		e.flag("has_app_access", event.Some(false))
-		e.put("app_role", null)
-		return e, nil
+	told := one(e)
+	a := &effect{model: ms.appAccess} // of nothing, if nobody knows to what
+	if ev.ApplicationID != "" {
+		if a, err = ms.accessOf(d.Sub.Value, ev.ApplicationID, ev.TenantID); err != nil {
+			return nil, err
+		}
+		told = append(told, a)
 	}
+	if ev.Type == event.TypeAppAccessRevoked {
+		a.revoked()
+		if flat {
+			e.flag("has_app_access", event.Some(false))
+			e.put("app_role", null)
+		}
+		return told, nil
+	}
+	a.granted(d.RoleID, d.RoleName, d.RoleSlug) // who changes role has access
 	e.alive = true
 	e.textIfKnown("email", d.Email)
 	e.textIfKnown("given_name", d.GivenName)
 	e.textIfKnown("family_name", d.FamilyName)
-	e.text("app_role", d.RoleSlug)
-	if ev.Type == event.TypeAppAccessGranted {
-		e.flag("has_app_access", event.Some(true))
+	if flat {
+		e.text("app_role", d.RoleSlug)
+		if ev.Type == event.TypeAppAccessGranted {
+			e.flag("has_app_access", event.Some(true))
+		}
 	}
-	return e, nil
+	return told, nil
 }
 
 // tenantOf returns the tenant that an event about a person is about.

@@ -21,19 +21,31 @@ func (r *row) equal(other *row) bool {
 		slices.EqualFunc(r.values, other.values, bytes.Equal)
 }
 
-// project returns the row of a state, given when the organization that the
-// entity belongs to was last deleted. It is a pure function.
+// project returns the row of a state, given when one of the entities that this
+// one belongs to was last deleted. It is a pure function.
 //
 // A deletion hides what was said at or before it. The entity's own is dropped
-// from the state for good; what the organization's hides stays in the state, as
-// the entity may still turn out to belong to another one.
+// from the state for good; what a parent's hides stays in the state, as the
+// entity may still turn out to belong to another one.
+//
+// Where deleted entities keep their rows, these show what was last said, in
+// whichever life.
 func (m *model) project(s *state, parentDeleted clock) row {
 	floor := latest(s.deleted, parentDeleted)
+	from, marked := s.alive, false
 	if !s.alive.after(floor) {
-		return row{}
+		heard := s.find(heardField)
+		switch {
+		case floor.isZero() && heard != nil:
+			from = heard.at
+		case m.marks && !s.alive.isZero():
+			marked, floor = true, clock{}
+		default:
+			return row{}
+		}
 	}
 	r := row{exists: true, values: make([][]byte, len(m.columns))}
-	oldest, newest := s.alive, s.alive
+	oldest, newest := from, from
 	see := func(c clock) {
 		if oldest.after(c) {
 			oldest = c
@@ -46,7 +58,7 @@ func (m *model) project(s *state, parentDeleted clock) row {
 		reg := &s.registers[i]
 		if visible := reg.at.after(floor); visible {
 			see(reg.at)
-		} else if reg.field != parentField {
+		} else if m.parentKind(reg.field) == "" {
 			continue
 		}
 		if reg.field == createdAt {
@@ -82,6 +94,13 @@ func (m *model) project(s *state, parentDeleted clock) row {
 	}
 	if len(r.keys) > 0 {
 		r.values[m.keyed] = joinKeys(r.keys, len(m.keyPrefix))
+	}
+	if m.plans != nil {
+		r.values[m.index[planField]] = m.plans.pick(s, floor)
+	}
+	if marked {
+		r.values[m.index["status"]] = []byte(statusDeleted)
+		see(s.deleted)
 	}
 	for i, v := range m.otherwise {
 		if r.values[i] == nil {

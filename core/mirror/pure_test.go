@@ -20,12 +20,12 @@ func TestLaw3_StatesDependOnTheSetOfEventsAlone(t *testing.T) {
 	}
 	for range rounds {
 		rapid.Check(t, func(t *rapid.T) {
-			events := histories(1, 30).Draw(t, "events")
-			inOrder, err := mirror.InMemory(events)
+			events, opts := histories(1, 30).Draw(t, "events"), someOptions().Draw(t, "options")
+			inOrder, err := mirror.InMemory(events, opts)
 			if err != nil {
 				t.Fatal(err)
 			}
-			mixed, err := mirror.InMemory(shuffled(t, events))
+			mixed, err := mirror.InMemory(shuffled(t, events), opts)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -36,7 +36,7 @@ func TestLaw3_StatesDependOnTheSetOfEventsAlone(t *testing.T) {
 			for ref, line := range inOrder {
 				rows[ref], _, _ = strings.Cut(line, "\n")
 			}
-			if expected := mirror.Expected(events); !maps.Equal(rows, expected) {
+			if expected := mirror.Expected(events, opts); !maps.Equal(rows, expected) {
 				t.Fatalf("rows are not what the law says:\n%s\nhistory:\n%s", differences(expected, rows), tell(events))
 			}
 		})

@@ -50,8 +50,13 @@ func TestEverySampleOfTheCatalogChangesExactlyWhatIsWritten(t *testing.T) {
 				for _, line := range changes(ev) {
 					out.WriteString("  " + line + "\n")
 				}
-				if world == nil && len(ev.Changes) > 0 && len(b.dump(context.Background(), t)) != 1 {
-					t.Errorf("%s made more than one row", name)
+				// The person's row or grave stands beside what the person was given.
+				most := 1
+				if family, _, _ := strings.Cut(name, "."); family == "member" || family == "app_access" {
+					most = 2
+				}
+				if made := len(b.dump(context.Background(), t)); world == nil && made > most {
+					t.Errorf("%s made %d rows", name, made)
 				}
 			}
 		}

@@ -15,7 +15,8 @@ import (
 type state struct {
 	// deleted is the entity's own tombstone, the latest of all deletions. What
 	// is at or before it is never looked at again, because a tombstone only
-	// grows, so registers at or before it are dropped.
+	// grows, so registers at or before it are dropped (but for entities whose row
+	// is only marked).
 	deleted clock
 	// alive is the latest effect that says that the entity exists. A row needs
 	// one that no deletion has overtaken.
@@ -70,9 +71,9 @@ func (s *state) cleared(r *register) bool {
 	return false
 }
 
-// parent returns the organization that the entity belongs to, empty for none.
-func (s *state) parent() string {
-	r := s.find(parentField)
+// parent returns the entity that a parent's field names, empty for none.
+func (s *state) parent(field string) string {
+	r := s.find(field)
 	if r == nil || isNull(r.value) {
 		return ""
 	}
@@ -84,12 +85,12 @@ func (s *state) parent() string {
 // by strictly newer effects (so an effect that is merged again still stands).
 func (s *state) merge(e *effect) (changed, stands bool) {
 	if e.deletes {
-		return s.bury(e.at)
+		return s.bury(e.at, e.model.marks)
 	}
 	if e.alive && (s.first.isZero() || s.first.after(e.at)) {
 		s.first, changed = e.at, true
 	}
-	if !e.at.after(s.deleted) {
+	if !e.at.after(s.deleted) && !e.model.marks {
 		return changed, false
 	}
 	if e.alive {
@@ -111,11 +112,16 @@ func (s *state) merge(e *effect) (changed, stands bool) {
 	return changed, stands
 }
 
-func (s *state) bury(at clock) (changed, stands bool) {
+// bury merges a deletion. Where deleted entities keep their rows, what was said
+// before stays, to be shown.
+func (s *state) bury(at clock, keep bool) (changed, stands bool) {
 	if !at.after(s.deleted) {
 		return false, at == s.deleted
 	}
 	s.deleted = at
+	if keep {
+		return true, true
+	}
 	if !s.alive.after(at) {
 		s.alive = clock{}
 	}
@@ -157,7 +163,7 @@ func (s *state) assign(set []register, keyed bool) (changed, stands bool) {
 		for i < len(s.registers) && s.registers[i].field < r.field {
 			i++
 		}
-		if i < len(s.registers) && s.registers[i].field == r.field && s.registers[i].at == r.at {
+		if i < len(s.registers) && s.registers[i].field == r.field && s.registers[i].at == r.at && r.field != heardField {
 			return changed, true
 		}
 	}

@@ -12,7 +12,7 @@ import (
 
 func TestEncodingIsReadable(t *testing.T) {
 	t.Parallel()
-	m := newModels().identities
+	m := newModels(rules{}).identities
 	one, two := clock{1772409600000000, "evt_1"}, clock{1772409600000001, `e"2`}
 	s := state{
 		alive: two, first: one,
@@ -42,7 +42,7 @@ func TestEncodingIsReadable(t *testing.T) {
 
 func TestEncodingsThatAreNotOursAreRefused(t *testing.T) {
 	t.Parallel()
-	m := newModels().identities
+	m := newModels(rules{}).identities
 	ours := (&state{alive: clock{1, "e"}, registers: []register{{field: "email", at: clock{1, "e"}, value: []byte(`"x"`)}}}).encode()
 	var bad []string
 	for i := 1; i < len(ours); i++ {
@@ -69,7 +69,7 @@ func TestEncodingsThatAreNotOursAreRefused(t *testing.T) {
 // Whatever is in the column, reading it neither panics nor hangs, and what is
 // accepted is read again as the same.
 func FuzzDecodeState(f *testing.F) {
-	m := newModels().identities
+	m := newModels(rules{}).identities
 	f.Add([]byte(`{"v":1,"clocks":[[1,"e"]],"deleted":-1,"alive":0,"first":0,"fields":{"email":[0,"x"],"tenant_id":[0,null,"t"]},"left":[["groups","t",0]]}`))
 	f.Add([]byte(`{"v":1,"clocks":[[1,"e"]],"deleted":-1,"alive":0,"first":0,"fields":{"":[0,0],"no_such_field":[0,"x"]},"left":[["no_such_field","t",0]]}`))
 	f.Add([]byte(`{"v":1,"clocks":[`))
@@ -97,7 +97,7 @@ func TestLaw3_EqualClocksEndTheSameInEitherOrder(t *testing.T) {
 	t.Parallel()
 	at := clock{1, "e"}
 	say := func(value, scope string) *effect {
-		return &effect{model: newModels().identities, at: at, alive: true, set: []register{{field: "tenant_id", at: at, value: []byte(value), scope: scope}}}
+		return &effect{model: newModels(rules{}).identities, at: at, alive: true, set: []register{{field: "tenant_id", at: at, value: []byte(value), scope: scope}}}
 	}
 	for _, pair := range [][2]*effect{
 		{say(`"a"`, "t"), say(`"b"`, "t")},

@@ -15,9 +15,10 @@ const (
 
 	statusActive    = "active"
 	statusSuspended = "suspended"
+	statusDeleted   = `"deleted"` // as a value
 )
 
-func (ms *models) tenant(ev *event.Event) (*effect, error) {
+func (ms *models) tenant(ev *event.Event) ([]*effect, error) {
 	d, err := ev.TenantData()
 	if err != nil {
 		return nil, err
@@ -26,16 +27,16 @@ func (ms *models) tenant(ev *event.Event) (*effect, error) {
 	switch ev.Type {
 	case event.TypeTenantDeleted:
 		e.deletes = true
-		return e, nil
+		return one(e), nil
 	case event.TypeTenantUpdated:
-		return e, e.tenantUpdated(ev, &d)
+		return one(e), e.tenantUpdated(ev, &d)
 	case event.TypeTenantCreated:
 		d.CreatedAt = event.Some(d.CreatedAt.Or(ev.Time))
 		e.tenantStatus(statusActive, ev, &d)
 	case event.TypeTenantSuspended:
 		e.tenantStatus(statusSuspended, ev, &d)
 	}
-	return e, e.organization(&d, nil)
+	return one(e), e.organization(&d, nil)
 }
 
 // tenantUpdated reads the two forms of tenant.updated. The first, of the system
@@ -84,23 +85,12 @@ func (e *effect) organization(d *event.TenantData, changed selection) error {
 		return err
 	}
 	if plan {
-		e.plan(d, known)
+		e.plan(d.Plan, known.Plan)
 	}
 	if some {
 		e.settings(d, known, changed)
 	}
 	return nil
-}
-
-// plan assigns the tenant's plan: data.plan, or else settings.plan.
-func (e *effect) plan(d *event.TenantData, known event.TenantSettings) {
-	if _, ok := d.Plan.Get(); !ok {
-		if _, ok := known.Plan.Get(); ok {
-			e.text("plan", known.Plan)
-			return
-		}
-	}
-	e.text("plan", d.Plan)
 }
 
 // settings assigns the selected settings: all of them as a whole, which also

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/avhub/avhub/core/event"
+	"github.com/avhub/avhub/core/mirror"
 	"pgregory.net/rapid"
 )
 
@@ -116,8 +117,8 @@ func happening() *rapid.Generator[said] {
 			// Half of the ties are within a microsecond, half need its fraction.
 			at: time.Duration(rapid.IntRange(0, 30).Draw(t, "time")) * 500 * time.Microsecond,
 		}
-		switch rapid.IntRange(0, 3).Draw(t, "family") {
-		case 0:
+		switch rapid.IntRange(0, 6).Draw(t, "family") {
+		case 0, 4:
 			d.person(&s)
 		case 1:
 			d.tenant(&s)
@@ -125,6 +126,10 @@ func happening() *rapid.Generator[said] {
 			d.application(&s)
 		case 3:
 			d.provider(&s)
+		case 5:
+			d.given(&s)
+		case 6:
+			d.invited(&s)
 		}
 		return s
 	})
@@ -173,7 +178,7 @@ func (d draw) person(s *said) {
 	s.typ = d.one("type",
 		event.TypeSubjectCreated, event.TypeSubjectUpdated, event.TypeSubjectUpdated, event.TypeSubjectDeactivated,
 		event.TypeSubjectDeleted, event.TypeMemberJoined, event.TypeMemberLeft, event.TypeMemberLeft, event.TypeMemberRoleChanged,
-		event.TypeMemberSuspended, event.TypeAppAccessGranted, event.TypeAppAccessRevoked, event.TypeAppAccessRoleChanged)
+		event.TypeMemberSuspended, event.TypeMemberActivated, event.TypeAppAccessGranted, event.TypeAppAccessRevoked, event.TypeAppAccessRoleChanged)
 	d.maybe(s.data, "email", sub+"@a.example", sub+"@b.example", 7)
 	d.maybe(s.data, "given_name", "Ines", "I\u00f1\"es\\")
 	switch {
@@ -267,6 +272,57 @@ func (d draw) provider(s *said) {
 	d.changed(s.data, "display_name", "is_enabled", "config.issuer", "domains")
 }
 
+// given draws licenses, and what tenants were given of applications.
+func (d draw) given(s *said) {
+	sub := d.one("sub", "p1", "p2")
+	s.tenant, s.app = d.one("tenant", "t1", "t2"), d.one("app", "a1", "a2")
+	s.typ = d.one("type", event.TypeLicenseAssigned, event.TypeLicenseChanged, event.TypeLicenseRevoked,
+		event.TypeTenantAppGranted, event.TypeTenantAppGranted, event.TypeTenantAppRevoked)
+	if strings.HasPrefix(s.typ, "license.") {
+		s.data = map[string]any{"assignment_id": "l_" + sub, "sub": sub}
+		d.maybe(s.data, "license_type_id", "lt1", "lt2")
+		d.maybe(s.data, "license_type_name", "Crew", "Lead", 7)
+		return
+	}
+	s.system = rapid.Bool().Draw(d.t, "system")
+	s.data = map[string]any{"tenant_id": s.tenant, "application_id": s.app}
+	if s.typ == event.TypeTenantAppGranted && rapid.Bool().Draw(d.t, "subscription") {
+		s.data["subscription_id"] = d.one("subscription", "s1", "s.2")
+		d.maybe(s.data, "license_type_id", "lt1", "lt2")
+		d.maybe(s.data, "license_type_name", "Crew", "Lead")
+		d.some(s.data, "quantity_purchased", 5, 25)
+		d.maybe(s.data, "status", "ACTIVE", "CANCELED")
+		return
+	}
+	s.data["user_id"] = sub
+	d.maybe(s.data, "access_type", "GRANTED", "AUTO_FREE")
+	d.maybe(s.data, "role_slug", "editor", "viewer")
+}
+
+func (d draw) invited(s *said) {
+	s.tenant = d.one("tenant", "", "t1", "t2")
+	s.typ = d.one("type", event.TypeInviteCreated, event.TypeInviteAccepted, event.TypeInviteDeleted, event.TypeInviteExpired)
+	s.data = map[string]any{"invite_id": d.one("invite", "i1", "i2")}
+	d.maybe(s.data, "membership_id", "m1")
+	d.maybe(s.data, "email", "new@a.example")
+	d.maybe(s.data, "tenant_roles", []string{"viewer"}, []string{})
+	d.maybe(s.data, "expires_at", "2026-03-08T00:00:00Z")
+}
+
+// someOptions draws a configuration of what events mean.
+func someOptions() *rapid.Generator[mirror.Options] {
+	return rapid.Custom(func(t *rapid.T) mirror.Options {
+		return mirror.Options{
+			ApplicationID:   rapid.SampledFrom([]string{"", "a1"}).Draw(t, "application"),
+			MarkDeleted:     rapid.Bool().Draw(t, "mark"),
+			PlanApplication: rapid.SampledFrom([]string{"", "a1"}).Draw(t, "plan application"),
+			PlanFrom: rapid.SampledFrom([][]string{
+				nil, {mirror.PlanFromSubscription, mirror.PlanFromSettings, mirror.PlanFromData}, {mirror.PlanFromSettings}, {},
+			}).Draw(t, "plan from"),
+		}
+	})
+}
+
 // shuffled returns events in another order, some of them twice.
 func shuffled(t *rapid.T, events []*event.Event) []*event.Event {
 	again := rapid.Permutation(events).Draw(t, "again")
@@ -282,7 +338,7 @@ func TestGeneratedHistoriesReachEveryKindOfRow(t *testing.T) {
 			types[ev.Type] = true
 		}
 	}
-	if len(types) < 20 {
+	if len(types) < 31 {
 		t.Fatalf("20 histories hold only %d types: %v", len(types), types)
 	}
 }

@@ -12,10 +12,9 @@ import (
 
 // statements are a model's, made once.
 type statements struct {
-	selectByKey    string
-	selectByParent string
-	selectRows     string
-	insert         string
+	selectByKey string
+	selectRows  string
+	insert      string
 	// update follows insert for rows that changed; updateState for such as look
 	// the same and only know more, which keep their synced_at.
 	update, updateState string
@@ -41,14 +40,17 @@ func newStatements(m *model) statements {
 	}
 	conflict := "ON CONFLICT (" + names[0] + ") DO UPDATE SET "
 	state := quote("sync_state")
+	for i := range m.parents {
+		m.parents[i].statement = fmt.Sprintf("SELECT %[1]s, %[2]s FROM %[3]s WHERE %[4]s = ? AND %[1]s > ? ORDER BY %[1]s LIMIT %[5]d",
+			names[0], state, table, quote(m.parents[i].field), sweepRows)
+	}
 	return statements{
-		selectByKey:    fmt.Sprintf("SELECT %s, %s FROM %s WHERE %s IN %%s", names[0], state, table, names[0]),
-		selectByParent: fmt.Sprintf("SELECT %s, %s FROM %s WHERE %s IN %%s", names[0], state, table, quote(parentField)),
-		selectRows:     fmt.Sprintf("SELECT %s FROM %s WHERE %s IN %%s", strings.Join(names[:visible], ", "), table, names[0]),
-		insert:         fmt.Sprintf("INSERT INTO %s (%s)", table, strings.Join(names, ", ")),
-		update:         conflict + strings.Join(sets, ", "),
-		updateState:    conflict + state + " = excluded." + state,
-		remove:         fmt.Sprintf("DELETE FROM %s WHERE %s IN", table, names[0]),
+		selectByKey: fmt.Sprintf("SELECT %s, %s FROM %s WHERE %s IN %%s", names[0], state, table, names[0]),
+		selectRows:  fmt.Sprintf("SELECT %s FROM %s WHERE %s IN %%s", strings.Join(names[:visible], ", "), table, names[0]),
+		insert:      fmt.Sprintf("INSERT INTO %s (%s)", table, strings.Join(names, ", ")),
+		update:      conflict + strings.Join(sets, ", "),
+		updateState: conflict + state + " = excluded." + state,
+		remove:      fmt.Sprintf("DELETE FROM %s WHERE %s IN", table, names[0]),
 	}
 }
 
@@ -66,7 +68,7 @@ const (
 func (b *batch) write(ctx context.Context, now time.Time) error {
 	var graves [][]any
 	var exhumed []string
-	for _, m := range b.models.all() {
+	for _, m := range b.models.list {
 		var changed, same [][]any
 		var gone []string
 		for _, ent := range b.order {
