@@ -21,6 +21,8 @@ import (
 	"github.com/avhub/avhub/core/fanout"
 	"github.com/avhub/avhub/core/journal"
 	"github.com/avhub/avhub/core/mirror"
+	"github.com/avhub/avhub/core/mirror/access"
+	"github.com/avhub/avhub/core/mirror/session"
 	"github.com/avhub/avhub/core/plugin"
 	"github.com/avhub/avhub/core/source"
 	"github.com/avhub/avhub/core/store"
@@ -37,6 +39,8 @@ type Options struct {
 	// OnDelivery of every committed verdict. They must not block.
 	OnAppend   func(*event.Event, journal.Receipt)
 	OnDelivery func(fanout.Delivery)
+	// AccessEntries is how many decisions Access keeps; see access.Options.
+	AccessEntries int
 }
 
 // Hub is the whole of avhub on one configuration.
@@ -46,12 +50,15 @@ type Hub struct {
 	log     zerolog.Logger
 	store   *store.Store
 	mirror  *mirror.Mirror
+	access  *access.Checker
 	journal *journal.Journal
 	metrics *prometheus.Registry
 	sources []*source.Source
 	plugins []*delivered
-	public  http.Handler
-	admin   http.Handler
+	// sessions removes those that are over.
+	sessions *session.Schedule
+	public   http.Handler
+	admin    http.Handler
 	listeners
 
 	closeOnce sync.Once
@@ -84,7 +91,11 @@ func New(ctx context.Context, cfg *config.Config, opts Options) (_ *Hub, err err
 		return nil, err
 	}
 	h.mirror = NewMirror(h.store, cfg, opts.Log)
-	h.journal = journal.New(h.store, h.mirror, journal.Options{Log: opts.Log, Registerer: h.metrics})
+	h.access = access.New(h.store, access.Options{Log: opts.Log, Entries: opts.AccessEntries, Features: cfg.Features})
+	h.journal = journal.New(h.store, h.mirror, journal.Options{Log: opts.Log, Registerer: h.metrics, Observer: h.access})
+	h.sessions = session.NewSchedule(h.store, cfg.Mirror.Sessions.CleanupEvery, session.Options{
+		Keep: cfg.Mirror.Sessions.Keep, Max: cfg.Mirror.Sessions.MaxPerRun,
+	}, session.Deps{Log: opts.Log, Registerer: h.metrics})
 	if err := h.addSources(); err != nil {
 		return nil, err
 	}

@@ -42,6 +42,7 @@ func (h *Hub) run(ctx context.Context, answered <-chan struct{}) {
 			}
 		})
 	}
+	parts.Go(func() { h.sessions.Run(ctx) })
 	for _, p := range h.plugins {
 		parts.Go(func() { h.runPlugin(ctx, p) })
 	}

@@ -27,6 +27,15 @@ type Projector interface {
 	Apply(ctx context.Context, events []*event.Event) error
 }
 
+// Observer is told of commits before anybody can see them.
+type Observer interface {
+	// Committing is called within a transaction that journals events, after
+	// their projection and before the commit; what it returns is called when the
+	// transaction has ended. committed tells that it surely was committed;
+	// otherwise it may have been all the same. Neither call may block.
+	Committing(events []*event.Event) (ended func(committed bool))
+}
+
 // Errors of Append. Whoever sent the event should send it again later.
 var (
 	// ErrBusy: as many events wait as may wait.
@@ -48,6 +57,8 @@ type Options struct {
 	// answers; its connection is given up, and senders are asked to come back.
 	// 15 s by default. SQLite bounds its waits itself.
 	CommitTimeout time.Duration
+	// Observer is told of commits; nil: nobody is.
+	Observer Observer
 	// Now is the clock for bookkeeping; nil: the system's.
 	Now func() time.Time
 }
@@ -70,6 +81,7 @@ const (
 type Journal struct {
 	store     *store.Store
 	projector Projector
+	observer  Observer
 	log       zerolog.Logger
 	now       func() time.Time
 	metrics   metrics
@@ -120,6 +132,7 @@ func New(st *store.Store, projector Projector, opts Options) *Journal {
 	j := &Journal{
 		store:     st,
 		projector: projector,
+		observer:  opts.Observer,
 		log:       opts.Log,
 		now:       opts.Now,
 		queue:     make(chan *request, opts.QueueEvents),
@@ -317,6 +330,16 @@ func (j *Journal) transact(group []*request, project func(context.Context, []*ev
 			err = fmt.Errorf("commit events: panic: %v\n%s", p, debug.Stack())
 		}
 	}()
+	committed := false
+	if j.observer != nil {
+		var ended func(bool)
+		project = j.observed(project, &ended)
+		defer func() {
+			if ended != nil {
+				ended(committed)
+			}
+		}()
+	}
 	// Nobody's cancellation gives up a commit halfway.
 	bounded, cancel := j.store.Bound(context.Background(), j.timeout)
 	defer cancel()
@@ -324,7 +347,19 @@ func (j *Journal) transact(group []*request, project func(context.Context, []*ev
 		receipts, err = j.appendGroup(ctx, group, project)
 		return err
 	})
+	committed = err == nil
 	return receipts, err
+}
+
+// observed is project with a word to the observer when it is done.
+func (j *Journal) observed(project func(context.Context, []*event.Event) error, ended *func(bool)) func(context.Context, []*event.Event) error {
+	return func(ctx context.Context, events []*event.Event) error {
+		err := project(ctx, events)
+		if err == nil {
+			*ended = j.observer.Committing(events)
+		}
+		return err
+	}
 }
 
 // Wake returns a channel that is closed after the next commit by this hub. It
