@@ -91,11 +91,11 @@ func newClock() *clock {
 func (c *clock) Now() time.Time          { return time.Unix(0, c.now.Load()) }
 func (c *clock) advance(d time.Duration) { c.now.Add(int64(d)) }
 
-func newHub(t testing.TB, st *store.Store) *hub {
+func newHub(t testing.TB, st *store.Store, opts ...mirror.Options) *hub {
 	t.Helper()
 	h := &hub{clock: newClock()}
 	h.Checker = access.New(st, access.Options{Now: h.clock.Now})
-	h.journal = journal.New(st, mirror.New(st, mirror.Options{}), journal.Options{Observer: h.Checker})
+	h.journal = journal.New(st, mirror.New(st, append(opts, mirror.Options{})[0]), journal.Options{Observer: h.Checker})
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { h.journal.Run(ctx) })
