@@ -26,6 +26,8 @@ type Options struct {
 	Now func() time.Time
 	// Progress, if set, is told after each step what was done so far.
 	Progress func(Result)
+
+	afterFind func() // for tests; may be nil
 }
 
 // Result is what Cleanup did, or would do.
@@ -156,6 +158,9 @@ func (c *cleaner) remove(ctx context.Context, found []ended) error {
 		} else {
 			expired = append(expired, e.id)
 		}
+	}
+	if c.opts.afterFind != nil {
+		c.opts.afterFind()
 	}
 	if c.opts.DryRun {
 		c.result.Expired += len(expired)
