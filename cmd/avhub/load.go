@@ -72,8 +72,13 @@ type data struct {
 
 // withData opens the database that the configuration names, which must exist and
 // have this version's schema, and calls do with it.
-func (c *cli) withData(ctx context.Context, f *configFlags, do func(data) error) (err error) {
-	cfg, err := c.load(f, "storage")
+func (c *cli) withData(ctx context.Context, f *configFlags, do func(data) error) error {
+	return c.withSections(ctx, f, []string{"storage"}, do)
+}
+
+// withSections is withData for verbs that need more of the configuration.
+func (c *cli) withSections(ctx context.Context, f *configFlags, sections []string, do func(data) error) (err error) {
+	cfg, err := c.load(f, sections...)
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ func (c *cli) root() *cobra.Command {
 			"Try it with nothing else installed: avhub dev. Set it up: avhub init.",
 		c.devVerb(), c.initVerb(), c.checkVerb(), c.serveVerb(), c.migrateVerb(), c.configVerbs(),
 		c.eventVerbs(), c.pluginVerbs(), c.deliveryVerbs(),
-		c.identityVerbs(), c.orgVerbs(), c.appVerbs(), c.ssoVerbs(),
+		c.identityVerbs(), c.orgVerbs(), c.appVerbs(), c.ssoVerbs(), c.accessVerbs(), c.sessionVerbs(),
 		c.versionVerb(), c.completionVerb(),
 	)
 	root.SetHelpCommand(c.helpVerb())
@@ -50,7 +50,7 @@ func verbParts() []part {
 	return []part{
 		{"Run the hub", []string{"dev", "init", "check", "serve", "migrate", "config"}},
 		{"Work with events and deliveries", []string{"event", "plugin", "delivery"}},
-		{"Look into the mirror", []string{"identity", "org", "app", "sso"}},
+		{"Look into the mirror", []string{"identity", "org", "app", "sso", "access", "session"}},
 	}
 }
 

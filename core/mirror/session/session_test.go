@@ -320,3 +320,24 @@ func counted(t *testing.T, reg *prometheus.Registry) string {
 	}
 	return strings.Join(counts, " ")
 }
+
+func TestActiveSessionsAreThoseThatAreNotOver(t *testing.T) {
+	each(t, func(t *testing.T, st *store.Store, _ string) {
+		east := at(time.Minute).In(time.FixedZone("", -10*3600)) // its text is before that of now
+		add(t, st, "running", &east, nil)
+		add(t, st, "forever", nil, nil)
+		add(t, st, "expired", at(-time.Minute), nil)
+		add(t, st, "revoked", at(time.Hour), at(-time.Minute))
+		list, err := st.Read().IdentitySession.Query().Where(session.Active(st.Dialect(), now)).All(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, s := range list {
+			names = append(names, s.IdentityID)
+		}
+		if fmt.Sprint(names) != "[running forever]" {
+			t.Errorf("active: %v", names)
+		}
+	})
+}
