@@ -17,7 +17,8 @@ import (
 )
 
 // The example does what its README says: an event comes in by the team's own
-// server, and the team's own page shows it.
+// server, the team's own page shows it, and who may see which page follows at
+// once.
 func TestAnEventShowsOnTheTeamsOwnPage(t *testing.T) {
 	p := provider.New(t)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -48,15 +49,38 @@ func TestAnEventShowsOnTheTeamsOwnPage(t *testing.T) {
 		}
 		time.Sleep(20 * time.Millisecond) // it is still starting
 	}
-	resp, err := http.Get("http://" + address + "/customers/acme-corp")
-	if err != nil {
-		t.Fatal(err)
+	page := func(path, person string, status int, want string) {
+		t.Helper()
+		req, err := http.NewRequest(http.MethodGet, "http://"+address+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-Forwarded-User", person)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode != status || !strings.Contains(string(text), want) {
+			t.Errorf("%s for %q: %d %s %v, want %d %s", path, person, resp.StatusCode, text, err, status, want)
+		}
 	}
-	page, err := io.ReadAll(resp.Body)
-	_ = resp.Body.Close()
-	if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(page), `"name":"Acme"`) {
-		t.Errorf("the page: %d %s %v", resp.StatusCode, page, err)
+	page("/customers/acme-corp", "", http.StatusOK, `"name":"Acme"`)
+	page("/customers/nobody", "", http.StatusNotFound, "unknown_tenant")
+	page("/customers/acme-corp/ledger", "", http.StatusUnauthorized, "no_identity")
+	page("/customers/acme-corp/ledger", "ann", http.StatusForbidden, "unknown_identity")
+
+	grant := []byte(`{"id":"evt_1","type":"app_access.granted","timestamp":"2026-01-02T03:04:06Z","tenant_id":"tnt_1","application_id":"app_ledger","data":{"membership_id":"m_1","sub":"ann","role_id":"r","role_name":"Bookkeeper","role_slug":"bookkeeper"}}`)
+	if status, text := send(t, address, p.Webhook(grant), grant); status != http.StatusOK {
+		t.Fatalf("status %d: %s", status, text)
 	}
+	page("/customers/acme-corp/ledger", "ann", http.StatusOK, "the role bookkeeper")
+	suspend := []byte(`{"event":"tenant.suspended","timestamp":"2026-01-02T03:04:07.000Z","data":{"tenant_id":"tnt_1","name":"Acme","slug":"acme-corp","suspended_at":"2026-01-02T03:04:07.000Z"}}`)
+	if status, text := send(t, address, p.System(suspend), suspend); status != http.StatusOK {
+		t.Fatalf("status %d: %s", status, text)
+	}
+	page("/customers/acme-corp/ledger", "ann", http.StatusForbidden, "tenant_suspended")
 	stop()
 	select {
 	case err := <-ended:
