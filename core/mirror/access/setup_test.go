@@ -77,7 +77,6 @@ type hub struct {
 	*access.Checker
 	journal *journal.Journal
 	clock   *clock
-	ids     atomic.Int64
 }
 
 type clock struct{ now atomic.Int64 }
