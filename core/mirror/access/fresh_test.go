@@ -76,6 +76,24 @@ func TestACheckAfterACommitOfTheSameHubSeesItsEffect(t *testing.T) {
 	})
 }
 
+// No row changes by that, so it is the event itself that tells.
+func TestTheDeletionOfAnUnknownTenantIsSeenElsewhereWithinASecond(t *testing.T) {
+	each(t, func(t *testing.T, w world, url string) {
+		h := newHub(t, w.Store)
+		h.send(t, "subject.created", "", "", `{"sub":"ann"}`)
+		clock := newClock()
+		c := access.New(storetest.Open(t, url), access.Options{Now: clock.Now})
+		if got := reasonIn(t, c, "ann", app, "globex"); got != access.NoAccess {
+			t.Fatal(got)
+		}
+		h.send(t, "tenant.deleted", "globex", "", `{"tenant_id":"globex","name":"G","slug":"g","deleted_at":"2026-01-01T00:00:00Z"}`)
+		clock.advance(time.Second)
+		if got := reasonIn(t, c, "ann", app, "globex"); got != access.TenantDeleted {
+			t.Errorf("after a second: %s", got)
+		}
+	})
+}
+
 // Between a commit and the word that it is done, those who ask already get what
 // was committed.
 func TestNothingKeptIsUsedWhileACommitIsOnItsWay(t *testing.T) {
