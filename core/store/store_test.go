@@ -29,6 +29,11 @@ func TestATransactionIsCarriedInTheContext(t *testing.T) {
 				if n := st.Ent(ctx).Counter.Query().CountX(ctx); n != 1 {
 					t.Errorf("ent sees %d rows in the transaction", n)
 				}
+				// For these ent begins a transaction of its own.
+				st.Ent(ctx).Counter.UpdateOneID("a").SetValue(2).ExecX(ctx)
+				if c := st.Ent(ctx).Counter.GetX(ctx, "a"); c.Value != 2 {
+					t.Errorf("ent reads %v", c)
+				}
 				return failure
 			})
 		})

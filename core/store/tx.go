@@ -85,10 +85,18 @@ func (t *transaction) entClient() *ent.Client {
 		if t.store.dialect == Postgres {
 			name = entdialect.Postgres
 		}
-		t.client = ent.NewClient(ent.Driver(entsql.NewDriver(name, entsql.Conn{ExecQuerier: t.tx})))
+		t.client = ent.NewClient(ent.Driver(joined{entsql.NewDriver(name, entsql.Conn{ExecQuerier: t.tx})}))
 	}
 	return t.client
 }
+
+// joined lets statements for which ent wants a transaction take part in the one
+// that there is.
+type joined struct{ *entsql.Driver }
+
+// Tx is the transaction that there is; committing or rolling it back is left to
+// whoever began it.
+func (j joined) Tx(context.Context) (entdialect.Tx, error) { return entdialect.NopTx(j), nil }
 
 // Patience is how long a database over a network may take for a unit of work.
 const Patience = 15 * time.Second
