@@ -92,7 +92,8 @@ func (b *batch) merge(ev *event.Event, e *effect) bool {
 	if e.deletes {
 		// A deletion that found everything newer than itself says nothing that
 		// still counts.
-		return stands && (!ent.now.exists || len(ev.Changes) > reported)
+		newer := ent.now.exists && ent.state.alive.after(ent.state.deleted)
+		return stands && (!newer || len(ev.Changes) > reported)
 	}
 	return stands && (e.at.after(b.floor(ent)) || len(ev.Changes) > reported)
 }

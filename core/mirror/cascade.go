@@ -14,9 +14,10 @@ import (
 // with the tombstones of its parents, see project. So a deletion has to look at
 // all children that are there; those that come later look at it.
 
-// sweepRows are the children that are looked at at a time: a tenant may have a
-// hundred thousand.
-const sweepRows = 500
+// sweepRows are the children that are looked at at a time, as a tenant may have
+// a hundred thousand. Every look passes over all that are left, so looks should
+// be few.
+const sweepRows = 2000
 
 // fall is a deletion of an entity that others belong to.
 type fall struct {
@@ -48,6 +49,15 @@ func (e *entity) belongsTo(of Ref) bool {
 	return false
 }
 
+func (e *entity) belongsToAny(of map[Ref]bool) bool {
+	for i := range e.model.parents {
+		if p := &e.model.parents[i]; of[Ref{p.kind, e.state.parent(p.field)}] {
+			return true
+		}
+	}
+	return false
+}
+
 // reportFell reports the fate of a child: the row alone if it is gone. What
 // outlives the deletion may still have lost fields.
 func reportFell(ev *event.Event, ent *entity, before *row) {
@@ -66,22 +76,25 @@ func (b *batch) sweep(ctx context.Context, now time.Time) error {
 		if done[f.of] {
 			continue // all its falls are looked at with the first
 		}
-		done[f.of] = true
 		for _, m := range b.models.list {
 			for i := range m.parents {
 				if m.parents[i].kind != f.of.Kind {
 					continue
 				}
-				if err := b.sweepModel(ctx, m, m.parents[i].statement, f.of.ID, now); err != nil {
+				if err := b.sweepModel(ctx, m, m.parents[i].statement, f.of, done, now); err != nil {
 					return fmt.Errorf("table %s: %w", m.table, err)
 				}
 			}
 		}
+		done[f.of] = true
 	}
 	return nil
 }
 
-func (b *batch) sweepModel(ctx context.Context, m *model, statement, parentID string, now time.Time) error {
+// sweepModel takes along the children of one parent that are in one table, but
+// for those that also belong to one whose children are done: with these, all
+// falls were looked at.
+func (b *batch) sweepModel(ctx context.Context, m *model, statement string, of Ref, done map[Ref]bool, now time.Time) error {
 	for last, more := "", true; more; {
 		some := batch{
 			models: b.models, db: b.db, log: b.log,
@@ -97,12 +110,13 @@ func (b *batch) sweepModel(ctx context.Context, m *model, statement, parentID st
 			if b.entities[Ref{m.kind, last}] != nil {
 				return nil // cascade has seen to it
 			}
-			some.add(m, last)
-			ent := some.entities[Ref{m.kind, last}]
-			ent.live, ent.sought = true, true
+			ent := &entity{model: m, id: last, live: true, sought: true}
 			some.decode(ent, encoded)
+			if !ent.belongsToAny(done) {
+				some.take(ent)
+			}
 			return nil
-		}, statement, parentID, last)
+		}, statement, of.ID, last)
 		if err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/avhub/avhub/core/event"
+	"github.com/avhub/avhub/core/mirror"
 )
 
 type data = map[string]any
@@ -41,6 +42,7 @@ var (
 // effectCase says what came before and what exactly one more event changes.
 type effectCase struct {
 	name       string
+	opts       mirror.Options
 	before     []said
 	then       said
 	changes    []string
@@ -50,8 +52,11 @@ type effectCase struct {
 
 func TestEachEventChangesExactlyThis(t *testing.T) {
 	onEach(t, func(t *testing.T, b bench) {
-		for _, c := range slices.Concat(peopleCases, tenantCases, clientCases, poisonCases) {
+		for _, c := range slices.Concat(peopleCases, membershipCases, accessCases, licenseCases, invitationCases,
+			tenantCases, subscriptionCases, planCases, markCases, cascadeCases, clientCases, poisonCases) {
 			b.empty(t)
+			b := b
+			b.Mirror = mirror.New(b.Store, c.opts)
 			b.say(t, c.before...)
 			ev := b.say(t, c.then)
 			t.Run(c.name, func(t *testing.T) {

@@ -3,6 +3,7 @@ package mirror_test
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/avhub/avhub/core/event"
@@ -28,6 +29,7 @@ func TestLaw3_AnyOrderEndsInTheSameRows(t *testing.T) {
 			order := batches(t, shuffled(t, events))
 
 			var inOrder, mixed map[string]map[string]any
+			told := chain{}
 			b.within(t, func(ctx context.Context) error {
 				for _, ev := range events {
 					if err := b.Apply(ctx, []*event.Event{ev}); err != nil {
@@ -39,15 +41,20 @@ func TestLaw3_AnyOrderEndsInTheSameRows(t *testing.T) {
 			})
 			b.within(t, func(ctx context.Context) error {
 				for _, batch := range order {
+					batch = copies(batch)
 					if err := b.Apply(ctx, batch); err != nil {
 						return err
 					}
+					told.follow(t, batch)
 				}
 				mixed = b.dump(ctx, t)
 				return nil
 			})
 			if diff := compare(inOrder, mixed); diff != "" {
 				t.Fatalf("another order ends elsewhere:\n%s\nhistory:\n%s", diff, tell(events))
+			}
+			if diff := told.differs(mixed); diff != "" {
+				t.Fatalf("the changes that were told do not add up to the rows:\n%s\nhistory:\n%s", diff, tell(slices.Concat(order...)))
 			}
 		})
 	})

@@ -87,14 +87,16 @@ func (b *batch) load(ctx context.Context, told [][]*effect) error {
 
 // add makes room for an entity; false if it is there already.
 func (b *batch) add(m *model, id string) bool {
-	ref := Ref{m.kind, id}
-	if _, ok := b.entities[ref]; ok {
+	if _, ok := b.entities[Ref{m.kind, id}]; ok {
 		return false
 	}
-	ent := &entity{model: m, id: id}
-	b.entities[ref] = ent
-	b.order = append(b.order, ent)
+	b.take(&entity{model: m, id: id})
 	return true
+}
+
+func (b *batch) take(ent *entity) {
+	b.entities[Ref{ent.model.kind, ent.id}] = ent
+	b.order = append(b.order, ent)
 }
 
 // rows reads the states of live entities.

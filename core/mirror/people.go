@@ -147,14 +147,11 @@ func (ms *models) access(ev *event.Event) ([]*effect, error) {
 	}
 	flat := ms.applicationID == "" || ev.ApplicationID == ms.applicationID
 	e := &effect{model: ms.identities, id: d.Sub.Value, tenant: ev.TenantID}
-	told := one(e)
-	a := &effect{model: ms.appAccess} // of nothing, if nobody knows to what
-	if ev.ApplicationID != "" {
-		if a, err = ms.accessOf(d.Sub.Value, ev.ApplicationID, ev.TenantID); err != nil {
-			return nil, err
-		}
-		told = append(told, a)
+	a, err := ms.accessOf(d.Sub.Value, ev.ApplicationID, ev.TenantID)
+	if err != nil {
+		return nil, err
 	}
+	told := []*effect{e, a}
 	if ev.Type == event.TypeAppAccessRevoked {
 		a.revoked()
 		if flat {

@@ -205,10 +205,12 @@ func newMembership(tenant, status string) []string {
 }
 
 // newAccess are the changes of a row that comes with nothing but its flag.
-func newAccess(flag string) []string {
+func newAccess(flag string) []string { return newAccessOf("p1/a1/t1", "t1", flag) }
+
+func newAccessOf(id, tenant, flag string) []string {
 	return []string{
-		`app_access p1/a1/t1 exists false → true`, `app_access p1/a1/t1 identity_id null → "p1"`,
-		`app_access p1/a1/t1 application_id null → "a1"`, `app_access p1/a1/t1 organization_id null → "t1"`,
-		`app_access p1/a1/t1 has_access null → ` + flag,
+		`app_access ` + id + ` exists false → true`, `app_access ` + id + ` identity_id null → "p1"`,
+		`app_access ` + id + ` application_id null → "a1"`, `app_access ` + id + ` organization_id null → "` + tenant + `"`,
+		`app_access ` + id + ` has_access null → ` + flag,
 	}
 }
