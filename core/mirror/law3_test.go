@@ -97,9 +97,16 @@ func TestLaw3_BothDatabasesEndInTheSameRows(t *testing.T) {
 
 func (b bench) empty(t *testing.T) {
 	t.Helper()
+	if err := b.clear(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (b bench) clear() error {
 	for table := range tables {
 		if _, err := b.SQL(context.Background()).Exec(context.Background(), "DELETE FROM "+table); err != nil {
-			t.Fatal(err)
+			return err
 		}
 	}
+	return nil
 }

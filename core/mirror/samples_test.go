@@ -27,6 +27,7 @@ func TestEverySampleOfTheCatalogChangesExactlyWhatIsWritten(t *testing.T) {
 	known := []string{
 		"subject.created.long.webhook", "member.joined.long.webhook", "app_access.granted.short.webhook", "tenant.created.form2.webhook",
 		"application.created.form1.system", "application.created.form2.webhook", "sso.provider_added.form1.system", "sso.provider_added.form2.webhook",
+		"license.assigned.short.webhook", "invite.created.short.webhook", "tenant.app.granted.subscription.system",
 	}
 	onEach(t, func(t *testing.T, b bench) {
 		var out strings.Builder
