@@ -23,6 +23,7 @@ type describedJSON struct {
 	Events       []string        `json:"events"`
 	Order        plugin.Order    `json:"order"`
 	Coalesce     bool            `json:"coalesce"`
+	Counts       bool            `json:"counts"`
 	ConfigSchema json.RawMessage `json:"config_schema,omitempty"`
 }
 
@@ -56,7 +57,7 @@ func (c *cli) pluginDescribe() *cobra.Command {
 		}
 		if *asJSON {
 			return c.writeJSON(describedJSON{
-				args[0], info.Name, info.Version, info.Summary, info.Events, info.Order, info.Coalesce, info.ConfigSchema,
+				args[0], info.Name, info.Version, info.Summary, info.Events, info.Order, info.Coalesce, info.Counts, info.ConfigSchema,
 			})
 		}
 		return c.printDescribed(info)
@@ -69,6 +70,9 @@ func (c *cli) printDescribed(info plugin.Info) error {
 	text += fmt.Sprintf("wants %s, in order per %s\n", clean(strings.Join(info.Events, ", ")), clean(string(info.Order)))
 	if info.Coalesce {
 		text += "of several waiting events of one key it takes the newest\n"
+	}
+	if info.Counts {
+		text += "its organizations come with their subscriptions, licenses and members\n"
 	}
 	var schema schemaNode
 	if len(info.ConfigSchema) > 0 {

@@ -83,6 +83,10 @@ func keyOf(kind string, id foundID) string {
 	return kind + ":" + id.value
 }
 
+// DataID returns the id under a name in the data's top level, by the same scan
+// and the same rules as Subject; empty: there is none that is usable.
+func (e *Event) DataID(name string) string { return e.dataID(name).value }
+
 // foundID is what the data holds under an id's name.
 type foundID struct {
 	value  string // empty: there is no usable id

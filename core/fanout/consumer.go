@@ -19,6 +19,7 @@ type Consumer struct {
 	// Set by start.
 	order    plugin.Order
 	coalesce bool
+	counts   bool // organizations come with what belongs to them
 	types    []string
 	matcher  event.Matcher
 	epoch    int64
@@ -97,7 +98,7 @@ func (c *Consumer) waitReady(ctx context.Context) error {
 
 func (c *Consumer) describe() error {
 	info, _ := c.deps.Plugin.Info()
-	c.order, c.coalesce = info.Order, info.Coalesce
+	c.order, c.coalesce, c.counts = info.Order, info.Coalesce, info.Counts
 	if c.types = c.cfg.Events; len(c.types) == 0 {
 		c.types = info.Events
 	}

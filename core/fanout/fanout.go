@@ -53,6 +53,8 @@ type Journal interface {
 type Mirror interface {
 	Refs(ev *event.Event) []mirror.Ref
 	Entities(ctx context.Context, refs []mirror.Ref) (map[mirror.Ref]json.RawMessage, error)
+	// Count adds to organizations what belongs to them.
+	Count(ctx context.Context, entities map[mirror.Ref]json.RawMessage) error
 }
 
 // Config of one consumer.

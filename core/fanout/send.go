@@ -102,6 +102,11 @@ func (c *Consumer) prepare(b *batch) (*pluginpb.DeliverRequest, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load entities: %w", err)
 	}
+	if c.counts {
+		if err := c.deps.Mirror.Count(ctx, entities); err != nil {
+			return nil, fmt.Errorf("load entities: %w", err)
+		}
+	}
 	req := &pluginpb.DeliverRequest{States: map[string][]byte{}}
 	size := 0
 	for i, it := range b.items {

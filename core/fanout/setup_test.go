@@ -61,6 +61,8 @@ func (noMirror) Entities(context.Context, []mirror.Ref) (map[mirror.Ref]json.Raw
 	return nil, nil
 }
 
+func (noMirror) Count(context.Context, map[mirror.Ref]json.RawMessage) error { return nil }
+
 // append journals an event of the tenant and returns its position.
 func (b *bundle) append(tenant, id string, data string) int64 {
 	b.t.Helper()
@@ -161,6 +163,7 @@ func (b *bundle) trouble() fanout.Trouble {
 type fake struct {
 	order    plugin.Order
 	coalesce bool
+	counts   bool
 	// deliver decides about one event; state is what the key remembers, and
 	// what is returned replaces it unless nil.
 	deliver func(ev *pluginpb.Event, state []byte) (*pluginpb.Verdict, []byte)
@@ -174,7 +177,7 @@ type fake struct {
 func (f *fake) WaitReady(context.Context) error { return nil }
 func (f *fake) Status() plugin.Status           { return plugin.Status{State: plugin.Running, Version: "1"} }
 func (f *fake) Info() (plugin.Info, bool) {
-	return plugin.Info{Name: "p", Version: "1", Order: f.order, Coalesce: f.coalesce}, true
+	return plugin.Info{Name: "p", Version: "1", Order: f.order, Coalesce: f.coalesce, Counts: f.counts}, true
 }
 
 func (f *fake) Deliver(ctx context.Context, req *pluginpb.DeliverRequest) (*pluginpb.DeliverResponse, error) {

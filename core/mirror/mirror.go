@@ -10,11 +10,8 @@
 package mirror
 
 import (
-	"slices"
-	"strings"
 	"time"
 
-	"github.com/avhub/avhub/core/event"
 	"github.com/avhub/avhub/core/store"
 	"github.com/rs/zerolog"
 )
@@ -63,33 +60,4 @@ func New(st *store.Store, opts Options) *Mirror {
 		applicationID: opts.ApplicationID, markDeleted: opts.MarkDeleted,
 		planFrom: opts.PlanFrom, planApplication: opts.PlanApplication,
 	})}
-}
-
-// Ref names an entity. Kind is one of package event's, such as
-// event.KindIdentity; ID is the key of its row: the sub, the tenant_id and so on.
-type Ref struct {
-	Kind, ID string
-}
-
-// Refs returns the entities whose rows go out with an event: the one that it is
-// about, its tenant's organization, and the application that its envelope names.
-// Entities of kinds that the mirror does
-// not have are left out.
-func (m *Mirror) Refs(ev *event.Event) []Ref {
-	refs := make([]Ref, 0, 3)
-	kind, id, _ := strings.Cut(ev.Subject(), ":")
-	if m.models.byKind(kind) != nil {
-		if kind == event.KindSSOProvider {
-			// The subject has the tenant's part always, the row's id only when
-			// there is a tenant.
-			id = strings.TrimPrefix(id, "/")
-		}
-		refs = append(refs, Ref{kind, id})
-	}
-	for _, beside := range [...]Ref{{event.KindOrganization, ev.TenantID}, {event.KindApplication, ev.ApplicationID}} {
-		if beside.ID != "" && !slices.Contains(refs, beside) {
-			refs = append(refs, beside)
-		}
-	}
-	return refs
 }

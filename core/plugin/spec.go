@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
 
+	"github.com/avhub/avhub/sdk/plugin"
 	"github.com/avhub/avhub/sdk/plugin/pluginpb"
 )
 
@@ -133,6 +135,7 @@ type Info struct {
 	Events       []string // patterns of the event types that it wants by default
 	Order        Order
 	Coalesce     bool
+	Counts       bool            // its organizations come with what belongs to them
 	ConfigSchema json.RawMessage // JSON Schema, draft 2020-12
 	Features     []string
 }
@@ -194,6 +197,7 @@ func infoFromWire(d *pluginpb.DescribeResponse) (Info, error) {
 	info := Info{
 		Name: d.GetName(), Version: d.GetVersion(), Summary: d.GetSummary(), Events: d.GetEvents(),
 		Coalesce: d.GetCoalesce(), ConfigSchema: d.GetConfigSchema(), Features: d.GetFeatures(),
+		Counts: slices.Contains(d.GetFeatures(), plugin.FeatureCounts),
 	}
 	switch d.GetOrder() {
 	case pluginpb.Order_ORDER_PER_TENANT:

@@ -125,6 +125,7 @@ type description struct {
 	Events       []string        `json:"events"`
 	Order        string          `json:"order"`
 	Coalesce     bool            `json:"coalesce"`
+	Counts       bool            `json:"counts"`
 	ConfigSchema json.RawMessage `json:"config_schema"`
 }
 
@@ -138,7 +139,7 @@ func (p Plugin[C, S]) writeDescription(w io.Writer, format string) error {
 		enc.SetIndent("", "  ")
 		return enc.Encode(description{
 			Name: p.Info.Name, Version: p.Info.Version, Summary: p.Info.Summary,
-			Events: p.Info.Events, Order: p.Info.Order.String(), Coalesce: p.Info.Coalesce,
+			Events: p.Info.Events, Order: p.Info.Order.String(), Coalesce: p.Info.Coalesce, Counts: p.Info.Counts,
 			ConfigSchema: srv.describe.GetConfigSchema(),
 		})
 	}
@@ -155,6 +156,9 @@ func (p Plugin[C, S]) writeDescription(w io.Writer, format string) error {
 		strings.Join(p.Info.Events, ", "), p.Info.Order)
 	if p.Info.Coalesce {
 		fmt.Fprintf(w, "of several waiting events of one key it takes the newest\n")
+	}
+	if p.Info.Counts {
+		fmt.Fprintf(w, "its organizations come with their subscriptions, licenses and members\n")
 	}
 	fmt.Fprintf(w, "configuration:\n")
 	for _, f := range sch.Fields() {

@@ -13,10 +13,11 @@ var ErrNoEntity = errors.New("the mirror has no such row")
 
 // Data reads the event as T.
 //
-// For Identity, Organization, Application and SSOProvider it returns the
-// mirror's row as it stood when the event was handed out: the subject's own, or
-// else that of the event's tenant or application. If there is no such row, the
-// error is ErrNoEntity (by errors.Is).
+// For Identity, Organization, Application, SSOProvider, Membership, AppAccess,
+// License, Subscription and Invitation it returns the mirror's row as it stood
+// when the event was handed out: the subject's own, or else that of the event's
+// tenant or application, or the one that the event tells of. If there is no such
+// row, the error is ErrNoEntity (by errors.Is).
 //
 // Any other T is decoded from the data that the provider sent: SubjectData,
 // MemberData and their like, or a struct of the author's.
@@ -55,6 +56,16 @@ func entityKind(v any) string {
 		return "application"
 	case *SSOProvider:
 		return "sso_provider"
+	case *Membership:
+		return "membership"
+	case *AppAccess:
+		return "app_access"
+	case *License:
+		return "license"
+	case *Subscription:
+		return "subscription"
+	case *Invitation:
+		return "invitation"
 	default:
 		return ""
 	}

@@ -62,6 +62,35 @@ type Organization struct {
 	CreatedBySub    string     `json:"created_by_sub"`
 	CreatedAt       time.Time  `json:"created_at"`
 	UpdatedAt       time.Time  `json:"updated_at"`
+
+	// What belongs to the tenant at the moment of delivery. It comes to
+	// connectors whose Info.Counts asks for it; all three are nil elsewhere.
+
+	// Subscriptions are those whose status is "active", in whatever case.
+	Subscriptions []ActiveSubscription `json:"subscriptions"`
+	// Licenses are the active licenses, counted by application and license type.
+	Licenses []LicenseCount `json:"licenses"`
+	// Members are the active memberships, counted by the person's subject_type:
+	// "user", "service_account", "machine". Somebody of unknown type is a "user".
+	Members map[string]int64 `json:"members"`
+}
+
+// ActiveSubscription is what a tenant pays for.
+type ActiveSubscription struct {
+	SubscriptionID  string `json:"subscription_id"`
+	ApplicationID   string `json:"application_id"`
+	LicenseTypeID   string `json:"license_type_id"`
+	LicenseTypeName string `json:"license_type_name"`
+	Quantity        int64  `json:"quantity"` // seats
+	Status          string `json:"status"`   // as the provider writes it
+}
+
+// LicenseCount tells how many licenses of one type a tenant has given out.
+type LicenseCount struct {
+	ApplicationID   string `json:"application_id"`
+	LicenseTypeID   string `json:"license_type_id"`
+	LicenseTypeName string `json:"license_type_name"`
+	Count           int64  `json:"count"`
 }
 
 // Application is an OIDC client. OrganizationID is empty for one that belongs
@@ -109,4 +138,76 @@ type SSOProvider struct {
 	CreatedBySub          string          `json:"created_by_sub"`
 	CreatedAt             time.Time       `json:"created_at"`
 	UpdatedAt             time.Time       `json:"updated_at"`
+}
+
+// Membership is a person's place in a tenant. It comes with member.*.
+type Membership struct {
+	MembershipID   string   `json:"membership_id"`
+	IdentityID     string   `json:"identity_id"` // the person's sub
+	OrganizationID string   `json:"organization_id"`
+	Roles          []string `json:"roles"`
+	// Status is "active", "suspended" or "left".
+	Status    string    `json:"status"`
+	CreatedAt time.Time `json:"created_at"`
+	UpdatedAt time.Time `json:"updated_at"`
+}
+
+// AppAccess is what a person may do in an application as a member of a tenant.
+// It comes with app_access.*, and with tenant.app.* that name a person.
+// OrganizationID is empty for access outside of any tenant. The role is the last
+// one, also when HasAccess is false.
+type AppAccess struct {
+	ID             string    `json:"id"`
+	IdentityID     string    `json:"identity_id"` // the person's sub
+	ApplicationID  string    `json:"application_id"`
+	OrganizationID string    `json:"organization_id"`
+	RoleID         string    `json:"role_id"`
+	RoleName       string    `json:"role_name"`
+	RoleSlug       string    `json:"role_slug"`
+	HasAccess      bool      `json:"has_access"`
+	AccessType     string    `json:"access_type"` // "GRANTED", "INVITED", "AUTO_FREE", …
+	CreatedAt      time.Time `json:"created_at"`
+	UpdatedAt      time.Time `json:"updated_at"`
+}
+
+// License is a seat that a person was given. It comes with license.*.
+type License struct {
+	AssignmentID    string    `json:"assignment_id"`
+	IdentityID      string    `json:"identity_id"` // the person's sub
+	OrganizationID  string    `json:"organization_id"`
+	ApplicationID   string    `json:"application_id"`
+	LicenseTypeID   string    `json:"license_type_id"`
+	LicenseTypeName string    `json:"license_type_name"`
+	Status          string    `json:"status"` // "active" or "revoked"
+	CreatedAt       time.Time `json:"created_at"`
+	UpdatedAt       time.Time `json:"updated_at"`
+}
+
+// Subscription is what a tenant bought of an application. It comes with
+// tenant.app.granted that names no person.
+type Subscription struct {
+	SubscriptionID  string    `json:"subscription_id"`
+	OrganizationID  string    `json:"organization_id"`
+	ApplicationID   string    `json:"application_id"`
+	LicenseTypeID   string    `json:"license_type_id"`
+	LicenseTypeName string    `json:"license_type_name"`
+	Quantity        int64     `json:"quantity"` // seats
+	Status          string    `json:"status"`   // as the provider writes it, such as "ACTIVE"
+	CreatedAt       time.Time `json:"created_at"`
+	UpdatedAt       time.Time `json:"updated_at"`
+}
+
+// Invitation is an invitation into a tenant. It comes with invite.*.
+type Invitation struct {
+	InviteID       string   `json:"invite_id"`
+	MembershipID   string   `json:"membership_id"` // the membership that it leads to
+	OrganizationID string   `json:"organization_id"`
+	Email          string   `json:"email"`
+	Roles          []string `json:"roles"`
+	// Status is "pending", "accepted", "deleted" or "expired".
+	Status       string     `json:"status"`
+	InvitedBySub string     `json:"invited_by_sub"`
+	ExpiresAt    *time.Time `json:"expires_at"`
+	CreatedAt    time.Time  `json:"created_at"`
+	UpdatedAt    time.Time  `json:"updated_at"`
 }

@@ -62,7 +62,7 @@ type Event struct {
 
 // Change is one field of one mirror row that an event changed.
 type Change struct {
-	Entity string `json:"entity"` // "identity", "organization", "application", "sso_provider", …
+	Entity string `json:"entity"` // a kind, as in Entity
 	ID     string `json:"id"`
 	// Field is a column's name. "settings.x" reaches into an organization's
 	// settings; "exists" stands for the row itself.
@@ -83,7 +83,9 @@ type Evidence struct {
 
 // Entity is a row of the mirror as it stood when the event was handed out.
 type Entity struct {
-	Kind string // "identity", "organization", "application", "sso_provider"
+	// Kind is "identity", "organization", "application", "sso_provider",
+	// "membership", "app_access", "license", "subscription" or "invitation".
+	Kind string
 	ID   string
 	JSON json.RawMessage // empty: there is no such row (any more)
 }

@@ -83,6 +83,32 @@ func TestDataReadsTheRowTheEventIsAbout(t *testing.T) {
 	}
 }
 
+func TestDataReadsTheRowThatAnEventTellsOf(t *testing.T) {
+	t.Parallel()
+	ev := Event{Type: "license.assigned", Subject: "identity:u1", TenantID: "t1", Entities: []Entity{
+		{Kind: "identity", ID: "u1", JSON: []byte(`{"sub":"u1"}`)},
+		{Kind: "membership", ID: "m", JSON: []byte(`{"membership_id":"m","roles":["owner"]}`)},
+		{Kind: "app_access", ID: "u1/a/t1", JSON: []byte(`{"id":"u1/a/t1","has_access":true}`)},
+		{Kind: "license", ID: "l", JSON: []byte(`{"assignment_id":"l","license_type_id":null}`)},
+		{Kind: "subscription", ID: "s", JSON: []byte(`{"subscription_id":"s","quantity":5}`)},
+		{Kind: "invitation", ID: "i", JSON: []byte(`{"invite_id":"i","expires_at":null}`)},
+	}}
+	m, err1 := Data[Membership](ev)
+	a, err2 := Data[AppAccess](ev)
+	l, err3 := Data[License](ev)
+	s, err4 := Data[Subscription](ev)
+	i, err5 := Data[Invitation](ev)
+	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
+		t.Fatal(err)
+	}
+	if m.MembershipID != "m" || len(m.Roles) != 1 || !a.HasAccess || l.AssignmentID != "l" || l.LicenseTypeID != "" || s.Quantity != 5 || i.InviteID != "i" || i.ExpiresAt != nil {
+		t.Errorf("%+v %+v %+v %+v %+v", m, a, l, s, i)
+	}
+	if _, err := Data[License](Event{Type: "license.revoked"}); !errors.Is(err, ErrNoEntity) {
+		t.Errorf("a license that did not come: %v", err)
+	}
+}
+
 func second[T any](_ T, err error) error { return err }
 
 func TestDataThatCannotBeReadIsRejectedWithoutQuotingIt(t *testing.T) {

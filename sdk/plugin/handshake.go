@@ -14,6 +14,9 @@ const (
 	// ServiceName is the name under which the handshake's library knows the one
 	// service that is served.
 	ServiceName = "connector"
+	// FeatureCounts, among the features that a connector describes, asks for
+	// organizations with what belongs to them: see Info.Counts.
+	FeatureCounts = "counts"
 	// MaxMessageBytes bounds a gRPC message in either direction. Both sides have
 	// to set it, as gRPC's own default is 4 MiB and for receiving only.
 	MaxMessageBytes = 16 << 20

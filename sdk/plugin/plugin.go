@@ -106,6 +106,10 @@ type Info struct {
 	// from deltas: when several events of one key wait, only the newest is
 	// delivered, and its verdict settles the older ones with it.
 	Coalesce bool
+	// Counts asks for organizations with their Subscriptions, Licenses and
+	// Members. They are counted for each batch, which takes time that grows with
+	// the tenants' people, so it is for connectors that use them.
+	Counts bool
 }
 
 // validate finds the author's mistakes, all at once, before a hub has to.

@@ -57,6 +57,10 @@ func newServer[C, S any](p Plugin[C, S], stderr io.Writer) (*server[C, S], error
 	if err != nil {
 		return nil, fmt.Errorf("encoding the zero state %v as JSON: %w", reflect.TypeFor[S](), err)
 	}
+	var features []string
+	if p.Info.Counts {
+		features = append(features, FeatureCounts)
+	}
 	m := &mask{}
 	return &server[C, S]{
 		p:         p,
@@ -72,6 +76,7 @@ func newServer[C, S any](p Plugin[C, S], stderr io.Writer) (*server[C, S], error
 			Order:        p.Info.Order.toWire(),
 			Coalesce:     p.Info.Coalesce,
 			ConfigSchema: js,
+			Features:     features,
 		},
 	}, nil
 }

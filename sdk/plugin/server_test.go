@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -26,13 +27,13 @@ func openStateless(context.Context, struct{}, *slog.Logger) (Connector[struct{}]
 func TestDescribeSaysWhoTheConnectorIs(t *testing.T) {
 	t.Parallel()
 	p := always(connector[testState]{})
-	p.Info.Order, p.Info.Coalesce = PerSubject, true
+	p.Info.Order, p.Info.Coalesce, p.Info.Counts = PerSubject, true, true
 	resp, err := serve(t, p).Describe(t.Context(), &pluginpb.DescribeRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if resp.GetName() != "test" || resp.GetVersion() != "1.2.3" || resp.GetOrder() != pluginpb.Order_ORDER_PER_SUBJECT ||
-		!resp.GetCoalesce() || resp.GetEvents()[0] != "*" || resp.GetSummary() != "tests" {
+		!resp.GetCoalesce() || !slices.Contains(resp.GetFeatures(), FeatureCounts) || resp.GetEvents()[0] != "*" || resp.GetSummary() != "tests" {
 		t.Errorf("%v", resp)
 	}
 	var sch struct {
