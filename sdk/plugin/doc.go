@@ -64,6 +64,21 @@
 // return Again, so that the next call finds the intent and can look whether the
 // effect was made.
 //
+// # What travels with an event
+//
+// Data[T] reads the rows of the hub's mirror that came along: the Identity,
+// Organization, Application or SSOProvider that the event is about or belongs
+// to, and the Membership, AppAccess, License, Subscription or Invitation that it
+// tells of. They are what is known now, which may be more than the event said.
+// For any other T it reads the event's own data: LicenseData, or a struct of the
+// author's.
+//
+//	license, err := plugin.Data[plugin.License](ev) // as it stands now
+//	said, err := plugin.Data[plugin.LicenseData](ev) // what the event said
+//
+// A connector that works from numbers, seats say, sets Info.Counts: then its
+// organizations come with their active subscriptions, licenses and members.
+//
 // # State
 //
 // What *S holds is remembered for each key: at most 64 KiB of JSON. It is

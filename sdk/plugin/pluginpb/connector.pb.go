@@ -247,7 +247,7 @@ type DescribeResponse struct {
 	// JSON Schema (draft 2020-12) of the configuration; members that hold
 	// secrets carry "writeOnly": true.
 	ConfigSchema []byte `protobuf:"bytes,7,opt,name=config_schema,json=configSchema,proto3" json:"config_schema,omitempty"`
-	// Optional parts of this protocol that the connector offers.
+	// Optional parts of this protocol that the connector asks for: "counts".
 	Features      []string `protobuf:"bytes,8,rep,name=features,proto3" json:"features,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
