@@ -146,7 +146,7 @@ func (b *batch) fall(ctx context.Context, from *batch) error {
 			of := Ref{p.kind, ent.state.parent(p.field)}
 			if known := from.entities[of]; known != nil {
 				tombs[of] = known.buriedAt
-			} else if m := b.models.byKind(p.kind); of.ID != "" && others.add(m, of.ID) {
+			} else if m := b.models.byKind(p.kind); of.ID != "" && others.add(m, of.ID, true) {
 				wanted[m] = append(wanted[m], of.ID)
 			}
 		}

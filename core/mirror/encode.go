@@ -128,28 +128,8 @@ func decodeState(m *model, b []byte) (state, error) {
 	}
 	r := reader{b: b}
 	var s state
-	var clocks []clock
-	r.expect(encodingHead)
-	for more := !r.try("]"); more && !r.failed; more = !r.try("]") {
-		if len(clocks) > 0 {
-			r.expect(",")
-		}
-		r.expect("[")
-		c := clock{micros: r.int()}
-		r.expect(",")
-		c.id = r.string()
-		r.expect("]")
-		clocks = append(clocks, c)
-	}
-	at := func() clock {
-		switch i := r.int(); {
-		case r.failed || i >= int64(len(clocks)) || i < -1:
-			r.failed = true
-		case i >= 0:
-			return clocks[i]
-		}
-		return clock{}
-	}
+	clocks := r.clocks()
+	at := func() clock { return r.clock(clocks) }
 	r.expect(`,"deleted":`)
 	s.deleted = at()
 	r.expect(`,"alive":`)
@@ -188,6 +168,53 @@ func decodeState(m *model, b []byte) (state, error) {
 		return state{}, errUnreadable
 	}
 	return s, nil
+}
+
+// decodeTombstone reads no more of an encoding than when its entity was deleted,
+// which is all that its children need. It is as strict as decodeState about what
+// it reads.
+func decodeTombstone(b []byte) (clock, error) {
+	if len(b) == 0 {
+		return clock{}, nil
+	}
+	r := reader{b: b}
+	clocks := r.clocks()
+	r.expect(`,"deleted":`)
+	deleted := r.clock(clocks)
+	r.expect(`,"alive":`)
+	if r.failed {
+		return clock{}, errUnreadable
+	}
+	return deleted, nil
+}
+
+// clocks reads how an encoding begins.
+func (r *reader) clocks() []clock {
+	var clocks []clock
+	r.expect(encodingHead)
+	for more := !r.try("]"); more && !r.failed; more = !r.try("]") {
+		if len(clocks) > 0 {
+			r.expect(",")
+		}
+		r.expect("[")
+		c := clock{micros: r.int()}
+		r.expect(",")
+		c.id = r.string()
+		r.expect("]")
+		clocks = append(clocks, c)
+	}
+	return clocks
+}
+
+// clock reads an index into clocks.
+func (r *reader) clock(clocks []clock) clock {
+	switch i := r.int(); {
+	case r.failed || i >= int64(len(clocks)) || i < -1:
+		r.failed = true
+	case i >= 0:
+		return clocks[i]
+	}
+	return clock{}
 }
 
 // plain tells whether b is text that an encoding can be: UTF-8 without control

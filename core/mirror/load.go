@@ -27,6 +27,9 @@ type batch struct {
 type entity struct {
 	model *model
 	id    string
+	// above: it is looked at for its children alone. Of its state only the
+	// tombstone is read, and nothing of it is written.
+	above bool
 
 	sought bool  // its grave was looked for
 	live   bool  // there is a row in its table
@@ -44,17 +47,21 @@ type entity struct {
 // to. Children of what is deleted are left to sweep.
 func (b *batch) load(ctx context.Context, told [][]*effect) error {
 	touched := map[*model][]string{}
-	add := func(m *model, id string) {
-		if id != "" && b.add(m, id) {
+	add := func(m *model, id string, above bool) {
+		if id != "" && b.add(m, id, above) {
 			touched[m] = append(touched[m], id)
 		}
 	}
 	for _, effects := range told {
 		for _, e := range effects {
-			add(e.model, e.id)
+			add(e.model, e.id, false)
+		}
+	}
+	for _, effects := range told {
+		for _, e := range effects {
 			for i := range e.set {
 				if kind := e.model.parentKind(e.set[i].field); kind != "" {
-					add(b.models.byKind(kind), unquote(e.set[i].value))
+					add(b.models.byKind(kind), unquote(e.set[i].value), true)
 				}
 			}
 		}
@@ -73,12 +80,15 @@ func (b *batch) load(ctx context.Context, told [][]*effect) error {
 		for _, ent := range b.order { // what it grows by meanwhile are parents
 			for i := range ent.model.parents {
 				p := &ent.model.parents[i]
-				add(b.models.byKind(p.kind), ent.state.parent(p.field))
+				add(b.models.byKind(p.kind), ent.state.parent(p.field), true)
 			}
 		}
 	}
 	for _, ent := range b.order {
 		ent.buriedAt = ent.state.deleted
+		if ent.above {
+			continue
+		}
 		ent.loaded = ent.model.project(&ent.state, b.parentDeleted(ent))
 		ent.now = ent.loaded
 	}
@@ -86,11 +96,11 @@ func (b *batch) load(ctx context.Context, told [][]*effect) error {
 }
 
 // add makes room for an entity; false if it is there already.
-func (b *batch) add(m *model, id string) bool {
+func (b *batch) add(m *model, id string, above bool) bool {
 	if _, ok := b.entities[Ref{m.kind, id}]; ok {
 		return false
 	}
-	b.take(&entity{model: m, id: id})
+	b.take(&entity{model: m, id: id, above: above})
 	return true
 }
 
@@ -150,7 +160,12 @@ func (e *entity) grave() string { return e.model.kind + "/" + e.id }
 
 func (b *batch) decode(ent *entity, encoded []byte) {
 	var err error
-	if ent.state, err = decodeState(ent.model, encoded); err != nil {
+	if ent.above {
+		ent.state.deleted, err = decodeTombstone(encoded)
+	} else {
+		ent.state, err = decodeState(ent.model, encoded)
+	}
+	if err != nil {
 		ent.broken = err
 		b.log.Error().Str("kind", ent.model.kind).Err(err).
 			Msg("a row of the mirror is not what the hub wrote; events about it are marked as failed")

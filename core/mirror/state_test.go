@@ -66,10 +66,38 @@ func TestEncodingsThatAreNotOursAreRefused(t *testing.T) {
 	}
 }
 
+func TestATombstoneIsReadWithoutTheRest(t *testing.T) {
+	t.Parallel()
+	m := newModels(rules{}).organizations
+	for _, s := range []state{
+		{alive: clock{2, "b"}},
+		{deleted: clock{1, `a"\\`}, alive: clock{2, "b"}, registers: []register{{field: "name", at: clock{2, "b"}, value: []byte(`"x"`)}}},
+		{deleted: clock{3, "c"}, first: clock{1, "a"}, clears: []clearing{{field: "groups", scope: "t", at: clock{4, "d"}}}},
+	} {
+		encoded := s.encode()
+		whole, err := decodeState(m, encoded)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := decodeTombstone(encoded); err != nil || got != whole.deleted || got != s.deleted {
+			t.Errorf("%s is read as %v (%v), want %v", encoded, got, err, s.deleted)
+		}
+	}
+	if got, err := decodeTombstone(nil); err != nil || !got.isZero() {
+		t.Errorf("nothing is read as %v, %v", got, err)
+	}
+	for _, bad := range []string{"junk", "{}", `{"v":2,"clocks":[],"deleted":-1,"alive":-1`, `{"v":1,"clocks":[],"deleted":0,"alive":-1`, `{"v":1,"clocks":[],"deleted":-1`} {
+		if got, err := decodeTombstone([]byte(bad)); !errors.Is(err, errUnreadable) {
+			t.Errorf("%s is read as %v, %v", bad, got, err)
+		}
+	}
+}
+
 // Whatever is in the column, reading it neither panics nor hangs, and what is
 // accepted is read again as the same.
 func FuzzDecodeState(f *testing.F) {
-	m := newModels(rules{}).identities
+	models := newModels(rules{markDeleted: true})
+	m := models.identities
 	f.Add([]byte(`{"v":1,"clocks":[[1,"e"]],"deleted":-1,"alive":0,"first":0,"fields":{"email":[0,"x"],"tenant_id":[0,null,"t"]},"left":[["groups","t",0]]}`))
 	f.Add([]byte(`{"v":1,"clocks":[[1,"e"]],"deleted":-1,"alive":0,"first":0,"fields":{"":[0,0],"no_such_field":[0,"x"]},"left":[["no_such_field","t",0]]}`))
 	f.Add([]byte(`{"v":1,"clocks":[`))
@@ -79,7 +107,12 @@ func FuzzDecodeState(f *testing.F) {
 		if err != nil {
 			return
 		}
-		m.project(&s, clock{})
+		for _, m := range models.list {
+			m.project(&s, clock{})
+		}
+		if deleted, err := decodeTombstone(b); err != nil || deleted != s.deleted {
+			t.Errorf("the tombstone is read as %v (%v), want %v", deleted, err, s.deleted)
+		}
 		once := s.encode()
 		again, err := decodeState(m, once)
 		if err != nil {

@@ -72,7 +72,7 @@ func (b *batch) write(ctx context.Context, now time.Time) error {
 		var changed, same [][]any
 		var gone []string
 		for _, ent := range b.order {
-			if ent.model != m || ent.broken != nil {
+			if ent.model != m || ent.above || ent.broken != nil {
 				continue
 			}
 			differs := !ent.now.equal(&ent.loaded)
