@@ -46,6 +46,8 @@ func (c *script) settle() {
 	c.about("has a user who changes his profile", event.TypeSubjectUpdated, nil)
 	c.about("invites somebody else", event.TypeInviteCreated, nil)
 	c.about("sees the invitation expire", event.TypeInviteExpired, nil)
+	c.about("invites somebody by mistake", event.TypeInviteCreated, nil)
+	c.about("withdraws the invitation", event.TypeInviteDeleted, nil)
 	c.about("switches single sign-on off", event.TypeSSOProviderUpdated, map[string]any{"is_enabled": false})
 	c.about("suspends a member", event.TypeMemberSuspended, nil)
 	c.about("lets the member back in", event.TypeMemberActivated, nil)
