@@ -23210,6 +23210,10 @@ type TenantPersonMutation struct {
 	id            *string
 	tenant_id     *string
 	sub           *string
+	since         *int64
+	addsince      *int64
+	latest        *int64
+	addlatest     *int64
 	clearedFields map[string]struct{}
 	done          bool
 	oldValue      func(context.Context) (*TenantPerson, error)
@@ -23392,6 +23396,118 @@ func (m *TenantPersonMutation) ResetSub() {
 	m.sub = nil
 }
 
+// SetSince sets the "since" field.
+func (m *TenantPersonMutation) SetSince(i int64) {
+	m.since = &i
+	m.addsince = nil
+}
+
+// Since returns the value of the "since" field in the mutation.
+func (m *TenantPersonMutation) Since() (r int64, exists bool) {
+	v := m.since
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSince returns the old "since" field's value of the TenantPerson entity.
+// If the TenantPerson object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *TenantPersonMutation) OldSince(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSince is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSince requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSince: %w", err)
+	}
+	return oldValue.Since, nil
+}
+
+// AddSince adds i to the "since" field.
+func (m *TenantPersonMutation) AddSince(i int64) {
+	if m.addsince != nil {
+		*m.addsince += i
+	} else {
+		m.addsince = &i
+	}
+}
+
+// AddedSince returns the value that was added to the "since" field in this mutation.
+func (m *TenantPersonMutation) AddedSince() (r int64, exists bool) {
+	v := m.addsince
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetSince resets all changes to the "since" field.
+func (m *TenantPersonMutation) ResetSince() {
+	m.since = nil
+	m.addsince = nil
+}
+
+// SetLatest sets the "latest" field.
+func (m *TenantPersonMutation) SetLatest(i int64) {
+	m.latest = &i
+	m.addlatest = nil
+}
+
+// Latest returns the value of the "latest" field in the mutation.
+func (m *TenantPersonMutation) Latest() (r int64, exists bool) {
+	v := m.latest
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldLatest returns the old "latest" field's value of the TenantPerson entity.
+// If the TenantPerson object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *TenantPersonMutation) OldLatest(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldLatest is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldLatest requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldLatest: %w", err)
+	}
+	return oldValue.Latest, nil
+}
+
+// AddLatest adds i to the "latest" field.
+func (m *TenantPersonMutation) AddLatest(i int64) {
+	if m.addlatest != nil {
+		*m.addlatest += i
+	} else {
+		m.addlatest = &i
+	}
+}
+
+// AddedLatest returns the value that was added to the "latest" field in this mutation.
+func (m *TenantPersonMutation) AddedLatest() (r int64, exists bool) {
+	v := m.addlatest
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetLatest resets all changes to the "latest" field.
+func (m *TenantPersonMutation) ResetLatest() {
+	m.latest = nil
+	m.addlatest = nil
+}
+
 // Where appends a list predicates to the TenantPersonMutation builder.
 func (m *TenantPersonMutation) Where(ps ...predicate.TenantPerson) {
 	m.predicates = append(m.predicates, ps...)
@@ -23426,12 +23542,18 @@ func (m *TenantPersonMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *TenantPersonMutation) Fields() []string {
-	fields := make([]string, 0, 2)
+	fields := make([]string, 0, 4)
 	if m.tenant_id != nil {
 		fields = append(fields, tenantperson.FieldTenantID)
 	}
 	if m.sub != nil {
 		fields = append(fields, tenantperson.FieldSub)
+	}
+	if m.since != nil {
+		fields = append(fields, tenantperson.FieldSince)
+	}
+	if m.latest != nil {
+		fields = append(fields, tenantperson.FieldLatest)
 	}
 	return fields
 }
@@ -23445,6 +23567,10 @@ func (m *TenantPersonMutation) Field(name string) (ent.Value, bool) {
 		return m.TenantID()
 	case tenantperson.FieldSub:
 		return m.Sub()
+	case tenantperson.FieldSince:
+		return m.Since()
+	case tenantperson.FieldLatest:
+		return m.Latest()
 	}
 	return nil, false
 }
@@ -23458,6 +23584,10 @@ func (m *TenantPersonMutation) OldField(ctx context.Context, name string) (ent.V
 		return m.OldTenantID(ctx)
 	case tenantperson.FieldSub:
 		return m.OldSub(ctx)
+	case tenantperson.FieldSince:
+		return m.OldSince(ctx)
+	case tenantperson.FieldLatest:
+		return m.OldLatest(ctx)
 	}
 	return nil, fmt.Errorf("unknown TenantPerson field %s", name)
 }
@@ -23481,6 +23611,20 @@ func (m *TenantPersonMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetSub(v)
 		return nil
+	case tenantperson.FieldSince:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSince(v)
+		return nil
+	case tenantperson.FieldLatest:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetLatest(v)
+		return nil
 	}
 	return fmt.Errorf("unknown TenantPerson field %s", name)
 }
@@ -23488,13 +23632,26 @@ func (m *TenantPersonMutation) SetField(name string, value ent.Value) error {
 // AddedFields returns all numeric fields that were incremented/decremented during
 // this mutation.
 func (m *TenantPersonMutation) AddedFields() []string {
-	return nil
+	var fields []string
+	if m.addsince != nil {
+		fields = append(fields, tenantperson.FieldSince)
+	}
+	if m.addlatest != nil {
+		fields = append(fields, tenantperson.FieldLatest)
+	}
+	return fields
 }
 
 // AddedField returns the numeric value that was incremented/decremented on a field
 // with the given name. The second boolean return value indicates that this field
 // was not set, or was not defined in the schema.
 func (m *TenantPersonMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case tenantperson.FieldSince:
+		return m.AddedSince()
+	case tenantperson.FieldLatest:
+		return m.AddedLatest()
+	}
 	return nil, false
 }
 
@@ -23503,6 +23660,20 @@ func (m *TenantPersonMutation) AddedField(name string) (ent.Value, bool) {
 // type.
 func (m *TenantPersonMutation) AddField(name string, value ent.Value) error {
 	switch name {
+	case tenantperson.FieldSince:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddSince(v)
+		return nil
+	case tenantperson.FieldLatest:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddLatest(v)
+		return nil
 	}
 	return fmt.Errorf("unknown TenantPerson numeric field %s", name)
 }
@@ -23535,6 +23706,12 @@ func (m *TenantPersonMutation) ResetField(name string) error {
 		return nil
 	case tenantperson.FieldSub:
 		m.ResetSub()
+		return nil
+	case tenantperson.FieldSince:
+		m.ResetSince()
+		return nil
+	case tenantperson.FieldLatest:
+		m.ResetLatest()
 		return nil
 	}
 	return fmt.Errorf("unknown TenantPerson field %s", name)

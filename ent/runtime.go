@@ -24,6 +24,7 @@ import (
 	"github.com/avhub/avhub/ent/ssoprovider"
 	"github.com/avhub/avhub/ent/subscription"
 	"github.com/avhub/avhub/ent/tenantdatabase"
+	"github.com/avhub/avhub/ent/tenantperson"
 )
 
 // The init function reads all schema descriptors with runtime code
@@ -296,4 +297,14 @@ func init() {
 	tenantdatabaseDescUpdatedAt := tenantdatabaseFields[8].Descriptor()
 	// tenantdatabase.DefaultUpdatedAt holds the default value on creation for the updated_at field.
 	tenantdatabase.DefaultUpdatedAt = tenantdatabaseDescUpdatedAt.Default.(int64)
+	tenantpersonFields := schema.TenantPerson{}.Fields()
+	_ = tenantpersonFields
+	// tenantpersonDescSince is the schema descriptor for since field.
+	tenantpersonDescSince := tenantpersonFields[3].Descriptor()
+	// tenantperson.DefaultSince holds the default value on creation for the since field.
+	tenantperson.DefaultSince = tenantpersonDescSince.Default.(int64)
+	// tenantpersonDescLatest is the schema descriptor for latest field.
+	tenantpersonDescLatest := tenantpersonFields[4].Descriptor()
+	// tenantperson.DefaultLatest holds the default value on creation for the latest field.
+	tenantperson.DefaultLatest = tenantpersonDescLatest.Default.(int64)
 }

@@ -15,12 +15,16 @@ import (
 type TenantPerson struct {
 	config `json:"-"`
 	// ID of the ent.
-	// tenant_id/sub, each part path-escaped
+	// tenant_id/sub, each part path-escaped, or a hash of both if they are long
 	ID string `json:"id,omitempty"`
-	// TenantID holds the value of the "tenant_id" field.
+	// empty: every tenant
 	TenantID string `json:"tenant_id,omitempty"`
-	// Sub holds the value of the "sub" field.
-	Sub          string `json:"sub,omitempty"`
+	// the person; with an empty tenant_id the subject of events, such as application:app_1
+	Sub string `json:"sub,omitempty"`
+	// position of the event that tied them
+	Since int64 `json:"since,omitempty"`
+	// position of the last event to look for; no newer one concerns the tenant
+	Latest       int64 `json:"latest,omitempty"`
 	selectValues sql.SelectValues
 }
 
@@ -29,6 +33,8 @@ func (*TenantPerson) scanValues(columns []string) ([]any, error) {
 	values := make([]any, len(columns))
 	for i := range columns {
 		switch columns[i] {
+		case tenantperson.FieldSince, tenantperson.FieldLatest:
+			values[i] = new(sql.NullInt64)
 		case tenantperson.FieldID, tenantperson.FieldTenantID, tenantperson.FieldSub:
 			values[i] = new(sql.NullString)
 		default:
@@ -63,6 +69,18 @@ func (_m *TenantPerson) assignValues(columns []string, values []any) error {
 				return fmt.Errorf("unexpected type %T for field sub", values[i])
 			} else if value.Valid {
 				_m.Sub = value.String
+			}
+		case tenantperson.FieldSince:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field since", values[i])
+			} else if value.Valid {
+				_m.Since = value.Int64
+			}
+		case tenantperson.FieldLatest:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field latest", values[i])
+			} else if value.Valid {
+				_m.Latest = value.Int64
 			}
 		default:
 			_m.selectValues.Set(columns[i], values[i])
@@ -105,6 +123,12 @@ func (_m *TenantPerson) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("sub=")
 	builder.WriteString(_m.Sub)
+	builder.WriteString(", ")
+	builder.WriteString("since=")
+	builder.WriteString(fmt.Sprintf("%v", _m.Since))
+	builder.WriteString(", ")
+	builder.WriteString("latest=")
+	builder.WriteString(fmt.Sprintf("%v", _m.Latest))
 	builder.WriteByte(')')
 	return builder.String()
 }

@@ -34,6 +34,34 @@ func (_c *TenantPersonCreate) SetSub(v string) *TenantPersonCreate {
 	return _c
 }
 
+// SetSince sets the "since" field.
+func (_c *TenantPersonCreate) SetSince(v int64) *TenantPersonCreate {
+	_c.mutation.SetSince(v)
+	return _c
+}
+
+// SetNillableSince sets the "since" field if the given value is not nil.
+func (_c *TenantPersonCreate) SetNillableSince(v *int64) *TenantPersonCreate {
+	if v != nil {
+		_c.SetSince(*v)
+	}
+	return _c
+}
+
+// SetLatest sets the "latest" field.
+func (_c *TenantPersonCreate) SetLatest(v int64) *TenantPersonCreate {
+	_c.mutation.SetLatest(v)
+	return _c
+}
+
+// SetNillableLatest sets the "latest" field if the given value is not nil.
+func (_c *TenantPersonCreate) SetNillableLatest(v *int64) *TenantPersonCreate {
+	if v != nil {
+		_c.SetLatest(*v)
+	}
+	return _c
+}
+
 // SetID sets the "id" field.
 func (_c *TenantPersonCreate) SetID(v string) *TenantPersonCreate {
 	_c.mutation.SetID(v)
@@ -47,6 +75,7 @@ func (_c *TenantPersonCreate) Mutation() *TenantPersonMutation {
 
 // Save creates the TenantPerson in the database.
 func (_c *TenantPersonCreate) Save(ctx context.Context) (*TenantPerson, error) {
+	_c.defaults()
 	return withHooks(ctx, _c.sqlSave, _c.mutation, _c.hooks)
 }
 
@@ -72,6 +101,18 @@ func (_c *TenantPersonCreate) ExecX(ctx context.Context) {
 	}
 }
 
+// defaults sets the default values of the builder before save.
+func (_c *TenantPersonCreate) defaults() {
+	if _, ok := _c.mutation.Since(); !ok {
+		v := tenantperson.DefaultSince
+		_c.mutation.SetSince(v)
+	}
+	if _, ok := _c.mutation.Latest(); !ok {
+		v := tenantperson.DefaultLatest
+		_c.mutation.SetLatest(v)
+	}
+}
+
 // check runs all checks and user-defined validators on the builder.
 func (_c *TenantPersonCreate) check() error {
 	if _, ok := _c.mutation.TenantID(); !ok {
@@ -79,6 +120,12 @@ func (_c *TenantPersonCreate) check() error {
 	}
 	if _, ok := _c.mutation.Sub(); !ok {
 		return &ValidationError{Name: "sub", err: errors.New(`ent: missing required field "TenantPerson.sub"`)}
+	}
+	if _, ok := _c.mutation.Since(); !ok {
+		return &ValidationError{Name: "since", err: errors.New(`ent: missing required field "TenantPerson.since"`)}
+	}
+	if _, ok := _c.mutation.Latest(); !ok {
+		return &ValidationError{Name: "latest", err: errors.New(`ent: missing required field "TenantPerson.latest"`)}
 	}
 	return nil
 }
@@ -123,6 +170,14 @@ func (_c *TenantPersonCreate) createSpec() (*TenantPerson, *sqlgraph.CreateSpec)
 	if value, ok := _c.mutation.Sub(); ok {
 		_spec.SetField(tenantperson.FieldSub, field.TypeString, value)
 		_node.Sub = value
+	}
+	if value, ok := _c.mutation.Since(); ok {
+		_spec.SetField(tenantperson.FieldSince, field.TypeInt64, value)
+		_node.Since = value
+	}
+	if value, ok := _c.mutation.Latest(); ok {
+		_spec.SetField(tenantperson.FieldLatest, field.TypeInt64, value)
+		_node.Latest = value
 	}
 	return _node, _spec
 }
@@ -197,6 +252,42 @@ func (u *TenantPersonUpsert) SetSub(v string) *TenantPersonUpsert {
 // UpdateSub sets the "sub" field to the value that was provided on create.
 func (u *TenantPersonUpsert) UpdateSub() *TenantPersonUpsert {
 	u.SetExcluded(tenantperson.FieldSub)
+	return u
+}
+
+// SetSince sets the "since" field.
+func (u *TenantPersonUpsert) SetSince(v int64) *TenantPersonUpsert {
+	u.Set(tenantperson.FieldSince, v)
+	return u
+}
+
+// UpdateSince sets the "since" field to the value that was provided on create.
+func (u *TenantPersonUpsert) UpdateSince() *TenantPersonUpsert {
+	u.SetExcluded(tenantperson.FieldSince)
+	return u
+}
+
+// AddSince adds v to the "since" field.
+func (u *TenantPersonUpsert) AddSince(v int64) *TenantPersonUpsert {
+	u.Add(tenantperson.FieldSince, v)
+	return u
+}
+
+// SetLatest sets the "latest" field.
+func (u *TenantPersonUpsert) SetLatest(v int64) *TenantPersonUpsert {
+	u.Set(tenantperson.FieldLatest, v)
+	return u
+}
+
+// UpdateLatest sets the "latest" field to the value that was provided on create.
+func (u *TenantPersonUpsert) UpdateLatest() *TenantPersonUpsert {
+	u.SetExcluded(tenantperson.FieldLatest)
+	return u
+}
+
+// AddLatest adds v to the "latest" field.
+func (u *TenantPersonUpsert) AddLatest(v int64) *TenantPersonUpsert {
+	u.Add(tenantperson.FieldLatest, v)
 	return u
 }
 
@@ -276,6 +367,48 @@ func (u *TenantPersonUpsertOne) UpdateSub() *TenantPersonUpsertOne {
 	})
 }
 
+// SetSince sets the "since" field.
+func (u *TenantPersonUpsertOne) SetSince(v int64) *TenantPersonUpsertOne {
+	return u.Update(func(s *TenantPersonUpsert) {
+		s.SetSince(v)
+	})
+}
+
+// AddSince adds v to the "since" field.
+func (u *TenantPersonUpsertOne) AddSince(v int64) *TenantPersonUpsertOne {
+	return u.Update(func(s *TenantPersonUpsert) {
+		s.AddSince(v)
+	})
+}
+
+// UpdateSince sets the "since" field to the value that was provided on create.
+func (u *TenantPersonUpsertOne) UpdateSince() *TenantPersonUpsertOne {
+	return u.Update(func(s *TenantPersonUpsert) {
+		s.UpdateSince()
+	})
+}
+
+// SetLatest sets the "latest" field.
+func (u *TenantPersonUpsertOne) SetLatest(v int64) *TenantPersonUpsertOne {
+	return u.Update(func(s *TenantPersonUpsert) {
+		s.SetLatest(v)
+	})
+}
+
+// AddLatest adds v to the "latest" field.
+func (u *TenantPersonUpsertOne) AddLatest(v int64) *TenantPersonUpsertOne {
+	return u.Update(func(s *TenantPersonUpsert) {
+		s.AddLatest(v)
+	})
+}
+
+// UpdateLatest sets the "latest" field to the value that was provided on create.
+func (u *TenantPersonUpsertOne) UpdateLatest() *TenantPersonUpsertOne {
+	return u.Update(func(s *TenantPersonUpsert) {
+		s.UpdateLatest()
+	})
+}
+
 // Exec executes the query.
 func (u *TenantPersonUpsertOne) Exec(ctx context.Context) error {
 	if len(u.create.conflict) == 0 {
@@ -333,6 +466,7 @@ func (_c *TenantPersonCreateBulk) Save(ctx context.Context) ([]*TenantPerson, er
 	for i := range _c.builders {
 		func(i int, root context.Context) {
 			builder := _c.builders[i]
+			builder.defaults()
 			var mut Mutator = MutateFunc(func(ctx context.Context, m Mutation) (Value, error) {
 				mutation, ok := m.(*TenantPersonMutation)
 				if !ok {
@@ -515,6 +649,48 @@ func (u *TenantPersonUpsertBulk) SetSub(v string) *TenantPersonUpsertBulk {
 func (u *TenantPersonUpsertBulk) UpdateSub() *TenantPersonUpsertBulk {
 	return u.Update(func(s *TenantPersonUpsert) {
 		s.UpdateSub()
+	})
+}
+
+// SetSince sets the "since" field.
+func (u *TenantPersonUpsertBulk) SetSince(v int64) *TenantPersonUpsertBulk {
+	return u.Update(func(s *TenantPersonUpsert) {
+		s.SetSince(v)
+	})
+}
+
+// AddSince adds v to the "since" field.
+func (u *TenantPersonUpsertBulk) AddSince(v int64) *TenantPersonUpsertBulk {
+	return u.Update(func(s *TenantPersonUpsert) {
+		s.AddSince(v)
+	})
+}
+
+// UpdateSince sets the "since" field to the value that was provided on create.
+func (u *TenantPersonUpsertBulk) UpdateSince() *TenantPersonUpsertBulk {
+	return u.Update(func(s *TenantPersonUpsert) {
+		s.UpdateSince()
+	})
+}
+
+// SetLatest sets the "latest" field.
+func (u *TenantPersonUpsertBulk) SetLatest(v int64) *TenantPersonUpsertBulk {
+	return u.Update(func(s *TenantPersonUpsert) {
+		s.SetLatest(v)
+	})
+}
+
+// AddLatest adds v to the "latest" field.
+func (u *TenantPersonUpsertBulk) AddLatest(v int64) *TenantPersonUpsertBulk {
+	return u.Update(func(s *TenantPersonUpsert) {
+		s.AddLatest(v)
+	})
+}
+
+// UpdateLatest sets the "latest" field to the value that was provided on create.
+func (u *TenantPersonUpsertBulk) UpdateLatest() *TenantPersonUpsertBulk {
+	return u.Update(func(s *TenantPersonUpsert) {
+		s.UpdateLatest()
 	})
 }
 

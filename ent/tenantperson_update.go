@@ -55,6 +55,48 @@ func (_u *TenantPersonUpdate) SetNillableSub(v *string) *TenantPersonUpdate {
 	return _u
 }
 
+// SetSince sets the "since" field.
+func (_u *TenantPersonUpdate) SetSince(v int64) *TenantPersonUpdate {
+	_u.mutation.ResetSince()
+	_u.mutation.SetSince(v)
+	return _u
+}
+
+// SetNillableSince sets the "since" field if the given value is not nil.
+func (_u *TenantPersonUpdate) SetNillableSince(v *int64) *TenantPersonUpdate {
+	if v != nil {
+		_u.SetSince(*v)
+	}
+	return _u
+}
+
+// AddSince adds value to the "since" field.
+func (_u *TenantPersonUpdate) AddSince(v int64) *TenantPersonUpdate {
+	_u.mutation.AddSince(v)
+	return _u
+}
+
+// SetLatest sets the "latest" field.
+func (_u *TenantPersonUpdate) SetLatest(v int64) *TenantPersonUpdate {
+	_u.mutation.ResetLatest()
+	_u.mutation.SetLatest(v)
+	return _u
+}
+
+// SetNillableLatest sets the "latest" field if the given value is not nil.
+func (_u *TenantPersonUpdate) SetNillableLatest(v *int64) *TenantPersonUpdate {
+	if v != nil {
+		_u.SetLatest(*v)
+	}
+	return _u
+}
+
+// AddLatest adds value to the "latest" field.
+func (_u *TenantPersonUpdate) AddLatest(v int64) *TenantPersonUpdate {
+	_u.mutation.AddLatest(v)
+	return _u
+}
+
 // Mutation returns the TenantPersonMutation object of the builder.
 func (_u *TenantPersonUpdate) Mutation() *TenantPersonMutation {
 	return _u.mutation
@@ -102,6 +144,18 @@ func (_u *TenantPersonUpdate) sqlSave(ctx context.Context) (_node int, err error
 	if value, ok := _u.mutation.Sub(); ok {
 		_spec.SetField(tenantperson.FieldSub, field.TypeString, value)
 	}
+	if value, ok := _u.mutation.Since(); ok {
+		_spec.SetField(tenantperson.FieldSince, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedSince(); ok {
+		_spec.AddField(tenantperson.FieldSince, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.Latest(); ok {
+		_spec.SetField(tenantperson.FieldLatest, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedLatest(); ok {
+		_spec.AddField(tenantperson.FieldLatest, field.TypeInt64, value)
+	}
 	if _node, err = sqlgraph.UpdateNodes(ctx, _u.driver, _spec); err != nil {
 		if _, ok := err.(*sqlgraph.NotFoundError); ok {
 			err = &NotFoundError{tenantperson.Label}
@@ -147,6 +201,48 @@ func (_u *TenantPersonUpdateOne) SetNillableSub(v *string) *TenantPersonUpdateOn
 	if v != nil {
 		_u.SetSub(*v)
 	}
+	return _u
+}
+
+// SetSince sets the "since" field.
+func (_u *TenantPersonUpdateOne) SetSince(v int64) *TenantPersonUpdateOne {
+	_u.mutation.ResetSince()
+	_u.mutation.SetSince(v)
+	return _u
+}
+
+// SetNillableSince sets the "since" field if the given value is not nil.
+func (_u *TenantPersonUpdateOne) SetNillableSince(v *int64) *TenantPersonUpdateOne {
+	if v != nil {
+		_u.SetSince(*v)
+	}
+	return _u
+}
+
+// AddSince adds value to the "since" field.
+func (_u *TenantPersonUpdateOne) AddSince(v int64) *TenantPersonUpdateOne {
+	_u.mutation.AddSince(v)
+	return _u
+}
+
+// SetLatest sets the "latest" field.
+func (_u *TenantPersonUpdateOne) SetLatest(v int64) *TenantPersonUpdateOne {
+	_u.mutation.ResetLatest()
+	_u.mutation.SetLatest(v)
+	return _u
+}
+
+// SetNillableLatest sets the "latest" field if the given value is not nil.
+func (_u *TenantPersonUpdateOne) SetNillableLatest(v *int64) *TenantPersonUpdateOne {
+	if v != nil {
+		_u.SetLatest(*v)
+	}
+	return _u
+}
+
+// AddLatest adds value to the "latest" field.
+func (_u *TenantPersonUpdateOne) AddLatest(v int64) *TenantPersonUpdateOne {
+	_u.mutation.AddLatest(v)
 	return _u
 }
 
@@ -226,6 +322,18 @@ func (_u *TenantPersonUpdateOne) sqlSave(ctx context.Context) (_node *TenantPers
 	}
 	if value, ok := _u.mutation.Sub(); ok {
 		_spec.SetField(tenantperson.FieldSub, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.Since(); ok {
+		_spec.SetField(tenantperson.FieldSince, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedSince(); ok {
+		_spec.AddField(tenantperson.FieldSince, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.Latest(); ok {
+		_spec.SetField(tenantperson.FieldLatest, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedLatest(); ok {
+		_spec.AddField(tenantperson.FieldLatest, field.TypeInt64, value)
 	}
 	_node = &TenantPerson{config: _u.config}
 	_spec.Assign = _node.assignValues

@@ -755,6 +755,8 @@ var (
 		{Name: "id", Type: field.TypeString, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
 		{Name: "tenant_id", Type: field.TypeString, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
 		{Name: "sub", Type: field.TypeString, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "since", Type: field.TypeInt64, Default: 0},
+		{Name: "latest", Type: field.TypeInt64, Default: 0},
 	}
 	// AvhubTenantPeopleTable holds the schema information for the "avhub_tenant_people" table.
 	AvhubTenantPeopleTable = &schema.Table{
@@ -766,6 +768,11 @@ var (
 				Name:    "tenantperson_sub",
 				Unique:  false,
 				Columns: []*schema.Column{AvhubTenantPeopleColumns[2]},
+			},
+			{
+				Name:    "tenantperson_tenant_id_latest",
+				Unique:  false,
+				Columns: []*schema.Column{AvhubTenantPeopleColumns[1], AvhubTenantPeopleColumns[4]},
 			},
 		},
 	}

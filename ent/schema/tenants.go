@@ -38,8 +38,9 @@ func (TenantDatabase) Indexes() []ent.Index {
 	}
 }
 
-// TenantPerson ties a person to a tenant's database, so that it also gets
-// events about the person that name no tenant.
+// TenantPerson ties a tenant's database to something that it also gets the
+// events of that name no tenant: a person; or, with an empty tenant_id, all
+// databases to an application or a login provider that belongs to no tenant.
 type TenantPerson struct{ ent.Schema }
 
 // Annotations of the model.
@@ -48,11 +49,15 @@ func (TenantPerson) Annotations() []schema.Annotation { return table("avhub_tena
 // Fields of the model.
 func (TenantPerson) Fields() []ent.Field {
 	return []ent.Field{
-		field.String("id").SchemaType(text).Comment("tenant_id/sub, each part path-escaped"),
-		field.String("tenant_id").SchemaType(text),
-		field.String("sub").SchemaType(text),
+		field.String("id").SchemaType(text).Comment("tenant_id/sub, each part path-escaped, or a hash of both if they are long"),
+		field.String("tenant_id").SchemaType(text).Comment("empty: every tenant"),
+		field.String("sub").SchemaType(text).Comment("the person; with an empty tenant_id the subject of events, such as application:app_1"),
+		field.Int64("since").Default(0).Comment("position of the event that tied them"),
+		field.Int64("latest").Default(0).Comment("position of the last event to look for; no newer one concerns the tenant"),
 	}
 }
 
 // Indexes of the model.
-func (TenantPerson) Indexes() []ent.Index { return []ent.Index{index.Fields("sub")} }
+func (TenantPerson) Indexes() []ent.Index {
+	return []ent.Index{index.Fields("sub"), index.Fields("tenant_id", "latest")}
+}

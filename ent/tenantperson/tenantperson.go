@@ -15,6 +15,10 @@ const (
 	FieldTenantID = "tenant_id"
 	// FieldSub holds the string denoting the sub field in the database.
 	FieldSub = "sub"
+	// FieldSince holds the string denoting the since field in the database.
+	FieldSince = "since"
+	// FieldLatest holds the string denoting the latest field in the database.
+	FieldLatest = "latest"
 	// Table holds the table name of the tenantperson in the database.
 	Table = "avhub_tenant_people"
 )
@@ -24,6 +28,8 @@ var Columns = []string{
 	FieldID,
 	FieldTenantID,
 	FieldSub,
+	FieldSince,
+	FieldLatest,
 }
 
 // ValidColumn reports if the column name is valid (part of the table columns).
@@ -35,6 +41,13 @@ func ValidColumn(column string) bool {
 	}
 	return false
 }
+
+var (
+	// DefaultSince holds the default value on creation for the "since" field.
+	DefaultSince int64
+	// DefaultLatest holds the default value on creation for the "latest" field.
+	DefaultLatest int64
+)
 
 // OrderOption defines the ordering options for the TenantPerson queries.
 type OrderOption func(*sql.Selector)
@@ -52,4 +65,14 @@ func ByTenantID(opts ...sql.OrderTermOption) OrderOption {
 // BySub orders the results by the sub field.
 func BySub(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldSub, opts...).ToFunc()
+}
+
+// BySince orders the results by the since field.
+func BySince(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldSince, opts...).ToFunc()
+}
+
+// ByLatest orders the results by the latest field.
+func ByLatest(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldLatest, opts...).ToFunc()
 }

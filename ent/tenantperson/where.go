@@ -72,6 +72,16 @@ func Sub(v string) predicate.TenantPerson {
 	return predicate.TenantPerson(sql.FieldEQ(FieldSub, v))
 }
 
+// Since applies equality check predicate on the "since" field. It's identical to SinceEQ.
+func Since(v int64) predicate.TenantPerson {
+	return predicate.TenantPerson(sql.FieldEQ(FieldSince, v))
+}
+
+// Latest applies equality check predicate on the "latest" field. It's identical to LatestEQ.
+func Latest(v int64) predicate.TenantPerson {
+	return predicate.TenantPerson(sql.FieldEQ(FieldLatest, v))
+}
+
 // TenantIDEQ applies the EQ predicate on the "tenant_id" field.
 func TenantIDEQ(v string) predicate.TenantPerson {
 	return predicate.TenantPerson(sql.FieldEQ(FieldTenantID, v))
@@ -200,6 +210,86 @@ func SubEqualFold(v string) predicate.TenantPerson {
 // SubContainsFold applies the ContainsFold predicate on the "sub" field.
 func SubContainsFold(v string) predicate.TenantPerson {
 	return predicate.TenantPerson(sql.FieldContainsFold(FieldSub, v))
+}
+
+// SinceEQ applies the EQ predicate on the "since" field.
+func SinceEQ(v int64) predicate.TenantPerson {
+	return predicate.TenantPerson(sql.FieldEQ(FieldSince, v))
+}
+
+// SinceNEQ applies the NEQ predicate on the "since" field.
+func SinceNEQ(v int64) predicate.TenantPerson {
+	return predicate.TenantPerson(sql.FieldNEQ(FieldSince, v))
+}
+
+// SinceIn applies the In predicate on the "since" field.
+func SinceIn(vs ...int64) predicate.TenantPerson {
+	return predicate.TenantPerson(sql.FieldIn(FieldSince, vs...))
+}
+
+// SinceNotIn applies the NotIn predicate on the "since" field.
+func SinceNotIn(vs ...int64) predicate.TenantPerson {
+	return predicate.TenantPerson(sql.FieldNotIn(FieldSince, vs...))
+}
+
+// SinceGT applies the GT predicate on the "since" field.
+func SinceGT(v int64) predicate.TenantPerson {
+	return predicate.TenantPerson(sql.FieldGT(FieldSince, v))
+}
+
+// SinceGTE applies the GTE predicate on the "since" field.
+func SinceGTE(v int64) predicate.TenantPerson {
+	return predicate.TenantPerson(sql.FieldGTE(FieldSince, v))
+}
+
+// SinceLT applies the LT predicate on the "since" field.
+func SinceLT(v int64) predicate.TenantPerson {
+	return predicate.TenantPerson(sql.FieldLT(FieldSince, v))
+}
+
+// SinceLTE applies the LTE predicate on the "since" field.
+func SinceLTE(v int64) predicate.TenantPerson {
+	return predicate.TenantPerson(sql.FieldLTE(FieldSince, v))
+}
+
+// LatestEQ applies the EQ predicate on the "latest" field.
+func LatestEQ(v int64) predicate.TenantPerson {
+	return predicate.TenantPerson(sql.FieldEQ(FieldLatest, v))
+}
+
+// LatestNEQ applies the NEQ predicate on the "latest" field.
+func LatestNEQ(v int64) predicate.TenantPerson {
+	return predicate.TenantPerson(sql.FieldNEQ(FieldLatest, v))
+}
+
+// LatestIn applies the In predicate on the "latest" field.
+func LatestIn(vs ...int64) predicate.TenantPerson {
+	return predicate.TenantPerson(sql.FieldIn(FieldLatest, vs...))
+}
+
+// LatestNotIn applies the NotIn predicate on the "latest" field.
+func LatestNotIn(vs ...int64) predicate.TenantPerson {
+	return predicate.TenantPerson(sql.FieldNotIn(FieldLatest, vs...))
+}
+
+// LatestGT applies the GT predicate on the "latest" field.
+func LatestGT(v int64) predicate.TenantPerson {
+	return predicate.TenantPerson(sql.FieldGT(FieldLatest, v))
+}
+
+// LatestGTE applies the GTE predicate on the "latest" field.
+func LatestGTE(v int64) predicate.TenantPerson {
+	return predicate.TenantPerson(sql.FieldGTE(FieldLatest, v))
+}
+
+// LatestLT applies the LT predicate on the "latest" field.
+func LatestLT(v int64) predicate.TenantPerson {
+	return predicate.TenantPerson(sql.FieldLT(FieldLatest, v))
+}
+
+// LatestLTE applies the LTE predicate on the "latest" field.
+func LatestLTE(v int64) predicate.TenantPerson {
+	return predicate.TenantPerson(sql.FieldLTE(FieldLatest, v))
 }
 
 // And groups predicates with the AND operator between them.
