@@ -139,6 +139,7 @@ func (c *cli) check(ctx context.Context, flags *configFlags, online bool) (*verd
 			Summary: "there are none, so no events will arrive", Detail: "`avhub init` writes an example"})
 	}
 	checkStorage(ctx, v, cfg)
+	checkTenants(ctx, v, cfg)
 	for i, s := range cfg.Sources {
 		if online {
 			checkKeySet(ctx, v, i, s)

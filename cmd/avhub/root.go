@@ -15,7 +15,7 @@ func (c *cli) root() *cobra.Command {
 			"in your own database, and hands the events to connectors.\n\n"+
 			"Try it with nothing else installed: avhub dev. Set it up: avhub init.",
 		c.devVerb(), c.initVerb(), c.checkVerb(), c.serveVerb(), c.migrateVerb(), c.configVerbs(),
-		c.eventVerbs(), c.pluginVerbs(), c.deliveryVerbs(),
+		c.eventVerbs(), c.pluginVerbs(), c.deliveryVerbs(), c.tenantVerbs(),
 		c.identityVerbs(), c.orgVerbs(), c.appVerbs(), c.ssoVerbs(), c.accessVerbs(), c.sessionVerbs(),
 		c.versionVerb(), c.completionVerb(),
 	)
@@ -49,7 +49,7 @@ type part struct {
 func verbParts() []part {
 	return []part{
 		{"Run the hub", []string{"dev", "init", "check", "serve", "migrate", "config"}},
-		{"Work with events and deliveries", []string{"event", "plugin", "delivery"}},
+		{"Work with events and deliveries", []string{"event", "plugin", "delivery", "tenant"}},
 		{"Look into the mirror", []string{"identity", "org", "app", "sso", "access", "session"}},
 	}
 }

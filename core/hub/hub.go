@@ -22,6 +22,7 @@ import (
 	"github.com/avhub/avhub/core/journal"
 	"github.com/avhub/avhub/core/mirror"
 	"github.com/avhub/avhub/core/mirror/access"
+	"github.com/avhub/avhub/core/mirror/isolated"
 	"github.com/avhub/avhub/core/mirror/session"
 	"github.com/avhub/avhub/core/plugin"
 	"github.com/avhub/avhub/core/source"
@@ -52,6 +53,7 @@ type Hub struct {
 	mirror  *mirror.Mirror
 	access  *access.Checker
 	journal *journal.Journal
+	tenants *isolated.Databases // nil: all tenants in the hub's database alone
 	metrics *prometheus.Registry
 	sources []*source.Source
 	plugins []*delivered
@@ -96,6 +98,9 @@ func New(ctx context.Context, cfg *config.Config, opts Options) (_ *Hub, err err
 	h.sessions = session.NewSchedule(h.store, cfg.Mirror.Sessions.CleanupEvery, session.Options{
 		Keep: cfg.Mirror.Sessions.Keep, Max: cfg.Mirror.Sessions.MaxPerRun,
 	}, session.Deps{Log: opts.Log, Registerer: h.metrics})
+	if h.tenants, err = TenantDatabases(cfg, h.store, h.journal, opts.Log, h.metrics); err != nil {
+		return nil, err
+	}
 	if err := h.addSources(); err != nil {
 		return nil, err
 	}
@@ -108,10 +113,14 @@ func New(ctx context.Context, cfg *config.Config, opts Options) (_ *Hub, err err
 
 // NewMirror returns the mirror that a configuration describes.
 func NewMirror(st *store.Store, cfg *config.Config, log zerolog.Logger) *mirror.Mirror {
-	return mirror.New(st, mirror.Options{
+	return mirror.New(st, mirrorOptions(cfg, log))
+}
+
+func mirrorOptions(cfg *config.Config, log zerolog.Logger) mirror.Options {
+	return mirror.Options{
 		Log: log, ApplicationID: cfg.Mirror.ApplicationID, MarkDeleted: cfg.Mirror.OnDelete == "mark",
 		PlanFrom: cfg.Mirror.PlanFrom, PlanApplication: cfg.Mirror.PlanApplicationID(),
-	})
+	}
 }
 
 func (h *Hub) migrate(ctx context.Context) error {
@@ -227,7 +236,10 @@ func (h *Hub) Journal() *journal.Journal { return h.journal }
 func (h *Hub) Close() error {
 	h.closeOnce.Do(func() {
 		h.listeners.close()
-		h.closeErr = h.store.Close()
+		if h.tenants != nil {
+			h.closeErr = h.tenants.Close()
+		}
+		h.closeErr = errors.Join(h.closeErr, h.store.Close())
 	})
 	return h.closeErr
 }

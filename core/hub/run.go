@@ -46,6 +46,9 @@ func (h *Hub) run(ctx context.Context, answered <-chan struct{}) {
 	for _, p := range h.plugins {
 		parts.Go(func() { h.runPlugin(ctx, p) })
 	}
+	if h.tenants != nil {
+		parts.Go(func() { h.tenants.Run(ctx) })
+	}
 	<-ctx.Done()
 	parts.Wait()
 	<-answered

@@ -13,10 +13,12 @@ import (
 
 const (
 	connections = 16
-	connectTime = 5 * time.Second
+	// One for a transaction, one to read beside it.
+	fewConnections = 2
+	connectTime    = 5 * time.Second
 )
 
-func (s *Store) openPostgres(ctx context.Context, url string) error {
+func (s *Store) openPostgres(ctx context.Context, url string, opts Options) error {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
 		var parse *pgconn.ParseConfigError
@@ -30,8 +32,12 @@ func (s *Store) openPostgres(ctx context.Context, url string) error {
 	}
 	s.dialect = Postgres
 	s.writer = stdlib.OpenDB(*config, stdlib.OptionAfterConnect(prepareConnection))
-	s.writer.SetMaxOpenConns(connections)
-	s.writer.SetMaxIdleConns(connections)
+	most := connections
+	if opts.Small {
+		most = fewConnections
+	}
+	s.writer.SetMaxOpenConns(most)
+	s.writer.SetMaxIdleConns(most)
 	s.writer.SetConnMaxIdleTime(5 * time.Minute)
 	s.reader = s.writer
 	if err := s.writer.PingContext(ctx); err != nil {

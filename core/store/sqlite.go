@@ -15,7 +15,8 @@ import (
 )
 
 const (
-	readers = 4
+	readers    = 4
+	fewReaders = 1
 	// A checkpoint moves what commits appended to the WAL into the database
 	// file. It runs beside the writer once the WAL holds checkpointAt bytes; the
 	// writer does it itself only when that does not keep up (walPages of 4 KiB).
@@ -50,14 +51,25 @@ func (s *Store) openSQLite(ctx context.Context, path string, opts Options) error
 	// cut; WAL alone would keep only the file consistent. The cache (16 MiB) spares
 	// the writer a tenth of its time: ids and lanes go to pages all over their
 	// indexes.
-	if s.writer, err = connect(path, 1, "immediate", "synchronous(FULL)", fmt.Sprintf("wal_autocheckpoint(%d)", walPages), "cache_size(-16384)"); err != nil {
+	synchronous := "synchronous(FULL)"
+	if opts.Relaxed {
+		synchronous = "synchronous(NORMAL)"
+	}
+	pragmas, readConns := []string{synchronous}, fewReaders
+	if !opts.Small {
+		pragmas, readConns = append(pragmas, fmt.Sprintf("wal_autocheckpoint(%d)", walPages), "cache_size(-16384)"), readers
+	}
+	if s.writer, err = connect(path, 1, "immediate", pragmas...); err != nil {
 		return err
 	}
 	if err := s.writer.PingContext(ctx); err != nil {
 		return errors.Join(err, s.writer.Close())
 	}
-	if s.reader, err = connect(path, readers, "deferred", "query_only(1)"); err != nil {
+	if s.reader, err = connect(path, readConns, "deferred", "query_only(1)"); err != nil {
 		return errors.Join(err, s.writer.Close())
+	}
+	if opts.Small {
+		return nil // the writer's checkpoints do, at SQLite's usual size
 	}
 	background, stop := context.WithCancel(context.Background())
 	s.stop = stop

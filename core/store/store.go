@@ -35,6 +35,12 @@ type Options struct {
 	// MustExist makes Open fail for a SQLite file that does not exist, instead
 	// of creating it: what verbs that only read want.
 	MustExist bool
+	// Small is for one of many databases that a process has open: two
+	// connections rather than sixteen, and little memory.
+	Small bool
+	// Relaxed lets a power cut undo the last commits of a SQLite database, in
+	// their order: for what can be made again from what is durable elsewhere.
+	Relaxed bool
 }
 
 // Store is an open database. It is safe for concurrent use.
@@ -70,7 +76,7 @@ func Open(ctx context.Context, url string, opts Options) (*Store, error) {
 	case "sqlite":
 		err = s.openSQLite(ctx, rest, opts)
 	case "postgres", "postgresql":
-		err = s.openPostgres(ctx, url)
+		err = s.openPostgres(ctx, url, opts)
 	default:
 		return nil, fmt.Errorf("open storage: %w: use sqlite://path/to/file.db or postgres://user@host/database", ErrScheme)
 	}

@@ -171,3 +171,22 @@ func TestLaw1_CommitsWaitForTheDisk(t *testing.T) {
 		t.Errorf("synchronous_commit is %q where the connection asked for off", got)
 	}
 }
+
+// What can be made again need not wait for the disk with each commit; everything
+// else must.
+func TestOnlyARelaxedDatabaseMayForgetItsLastCommits(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	for relaxed, want := range map[bool]int{false: 2, true: 1} { // FULL and NORMAL
+		st, err := store.Open(ctx, "sqlite://"+filepath.Join(t.TempDir(), "a.db"), store.Options{Small: relaxed, Relaxed: relaxed})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = st.Close() })
+		var got int
+		err = st.SQL(ctx).Query(ctx, func(rows *sql.Rows) error { return rows.Scan(&got) }, "PRAGMA synchronous")
+		if err != nil || got != want {
+			t.Errorf("relaxed %v: synchronous is %d, %v", relaxed, got, err)
+		}
+	}
+}
