@@ -57,14 +57,19 @@ var (
 				Columns: []*schema.Column{AvAppAccessColumns[11], AvAppAccessColumns[10]},
 			},
 			{
-				Name:    "appaccess_organization_id",
+				Name:    "appaccess_organization_id_id",
 				Unique:  false,
-				Columns: []*schema.Column{AvAppAccessColumns[12]},
+				Columns: []*schema.Column{AvAppAccessColumns[12], AvAppAccessColumns[0]},
 			},
 			{
-				Name:    "appaccess_application_id",
+				Name:    "appaccess_application_id_id",
 				Unique:  false,
-				Columns: []*schema.Column{AvAppAccessColumns[10]},
+				Columns: []*schema.Column{AvAppAccessColumns[10], AvAppAccessColumns[0]},
+			},
+			{
+				Name:    "appaccess_filters",
+				Unique:  false,
+				Columns: []*schema.Column{AvAppAccessColumns[0], AvAppAccessColumns[8], AvAppAccessColumns[7]},
 			},
 		},
 	}
@@ -271,9 +276,14 @@ var (
 				Columns: []*schema.Column{AvIdentitiesColumns[17]},
 			},
 			{
-				Name:    "identity_tenant_id",
+				Name:    "identity_tenant_id_sub",
 				Unique:  false,
-				Columns: []*schema.Column{AvIdentitiesColumns[26]},
+				Columns: []*schema.Column{AvIdentitiesColumns[26], AvIdentitiesColumns[0]},
+			},
+			{
+				Name:    "identity_filters",
+				Unique:  false,
+				Columns: []*schema.Column{AvIdentitiesColumns[0], AvIdentitiesColumns[24], AvIdentitiesColumns[25], AvIdentitiesColumns[22], AvIdentitiesColumns[21]},
 			},
 		},
 	}
@@ -495,14 +505,19 @@ var (
 				Columns: []*schema.Column{AvLicensesColumns[9]},
 			},
 			{
-				Name:    "license_organization_id_status",
+				Name:    "license_organization_id_assignment_id_status",
 				Unique:  false,
-				Columns: []*schema.Column{AvLicensesColumns[10], AvLicensesColumns[7]},
+				Columns: []*schema.Column{AvLicensesColumns[10], AvLicensesColumns[0], AvLicensesColumns[7]},
 			},
 			{
-				Name:    "license_application_id",
+				Name:    "license_application_id_assignment_id",
 				Unique:  false,
-				Columns: []*schema.Column{AvLicensesColumns[8]},
+				Columns: []*schema.Column{AvLicensesColumns[8], AvLicensesColumns[0]},
+			},
+			{
+				Name:    "license_filters",
+				Unique:  false,
+				Columns: []*schema.Column{AvLicensesColumns[0], AvLicensesColumns[7], AvLicensesColumns[5]},
 			},
 		},
 	}
@@ -544,9 +559,17 @@ var (
 				Columns: []*schema.Column{AvMembershipsColumns[7]},
 			},
 			{
-				Name:    "membership_organization_id",
+				Name:    "membership_organization_id_membership_id_status",
 				Unique:  false,
-				Columns: []*schema.Column{AvMembershipsColumns[8]},
+				Columns: []*schema.Column{AvMembershipsColumns[8], AvMembershipsColumns[0], AvMembershipsColumns[6]},
+			},
+			{
+				Name:    "membership_not_active",
+				Unique:  false,
+				Columns: []*schema.Column{AvMembershipsColumns[0]},
+				Annotation: &entsql.IndexAnnotation{
+					Where: "status <> 'active'",
+				},
 			},
 		},
 	}

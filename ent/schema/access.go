@@ -42,10 +42,12 @@ func (AppAccess) Edges() []ent.Edge {
 	}
 }
 
-// Indexes of the model.
+// Indexes of the model. Those of an organization and of an application give their
+// rows in the order of ids, page by page, however many there are.
 func (AppAccess) Indexes() []ent.Index {
 	return []ent.Index{
-		index.Fields("identity_id", "application_id"), index.Fields("organization_id"), index.Fields("application_id"),
+		index.Fields("identity_id", "application_id"), index.Fields("organization_id", "id"), index.Fields("application_id", "id"),
+		index.Fields("id", "has_access", "role_slug").StorageKey("appaccess_filters"),
 	}
 }
 
@@ -83,7 +85,10 @@ func (License) Edges() []ent.Edge {
 
 // Indexes of the model.
 func (License) Indexes() []ent.Index {
-	return []ent.Index{index.Fields("identity_id"), index.Fields("organization_id", "status"), index.Fields("application_id")}
+	return []ent.Index{
+		index.Fields("identity_id"), index.Fields("organization_id", "id", "status"), index.Fields("application_id", "id"),
+		index.Fields("id", "status", "license_type_id").StorageKey("license_filters"),
+	}
 }
 
 // Subscription is what a tenant bought of an application.

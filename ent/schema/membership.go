@@ -2,6 +2,7 @@ package schema
 
 import (
 	"entgo.io/ent"
+	"entgo.io/ent/dialect/entsql"
 	"entgo.io/ent/schema"
 	"entgo.io/ent/schema/edge"
 	"entgo.io/ent/schema/field"
@@ -40,7 +41,10 @@ func (Membership) Edges() []ent.Edge {
 
 // Indexes of the model.
 func (Membership) Indexes() []ent.Index {
-	return []ent.Index{index.Fields("identity_id"), index.Fields("organization_id")}
+	return []ent.Index{
+		index.Fields("identity_id"), index.Fields("organization_id", "id", "status"),
+		index.Fields("id").StorageKey("membership_not_active").Annotations(entsql.IndexWhere("status <> 'active'")),
+	}
 }
 
 // Invitation is an invitation into a tenant.
