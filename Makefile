@@ -15,7 +15,7 @@ GOBUILD = CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VER
 COMMANDS := $(patsubst %/main.go,%,$(wildcard cmd/avhub/main.go plugins/*/main.go examples/notify/main.go))
 BINARIES := $(foreach c,$(COMMANDS),$(if $(filter cmd/avhub,$(c)),bin/avhub,bin/avhub-$(notdir $(c))))
 
-.PHONY: help build run test lint fmt generate migration check-generated golden fuzz bench clean $(BINARIES)
+.PHONY: help build run test lint fmt generate migration migration-sum check-generated golden fuzz bench clean $(BINARIES)
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | awk -F'|' '{ printf "  %-16s %s\n", $$1, $$2 }'
@@ -49,6 +49,9 @@ generate: ## generate the protocol, ent's code and migrations
 migration: ## write what the migrations lack of the models: make migration NAME=what_changed
 	@[ -n "$(NAME)" ] || { echo "name it: make migration NAME=what_changed" >&2; exit 2; }
 	go test -count=1 ./core/store -run TestMigrationsMatchTheModels -migration $(NAME)
+
+migration-sum: ## take migrations that were written by hand into atlas.sum
+	go test -count=1 ./core/store -run TestMigrationsMatchTheModels -sum
 
 check-generated: ## fail if generated code is not current
 	sh scripts/check-generated.sh

@@ -113,5 +113,3 @@ configuration, [operations.md](operations.md) running a hub.
 func unindent(text string) string {
 	return strings.ReplaceAll("\n"+text, "\n  ", "\n")[1:]
 }
-
-func lower(s string) string { return strings.ToLower(s[:1]) + s[1:] }

@@ -1,155 +1,52 @@
 package main
 
 import (
-	"bytes"
-	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
-	"strconv"
 	"strings"
-	"time"
 
-	"github.com/avhub/avhub/ent"
+	"github.com/avhub/avhub/core/mirror/ask"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
-// column is one value of a row of the mirror, under its name in the database. A
-// nil pointer is NULL.
-type column struct {
-	name  string
-	value any
-}
-
-// row is a row of the mirror, in the order of its columns, without what is the
-// hub's own.
-type row []column
-
-// MarshalJSON writes an object that keeps the order.
-func (r row) MarshalJSON() ([]byte, error) {
-	var b bytes.Buffer
-	b.WriteByte('{')
-	for i, col := range r {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		value, err := json.Marshal(col.value)
-		if err != nil {
-			return nil, fmt.Errorf("writing column %s: %w", col.name, err)
-		}
-		fmt.Fprintf(&b, "%q:%s", col.name, value)
-	}
-	b.WriteByte('}')
-	return b.Bytes(), nil
-}
-
-// cell is the value of a column for people.
-func (r row) cell(name string) string {
-	for _, col := range r {
-		if col.name == name {
-			return cellText(col.value)
+// mirrorVerbs are a noun for each resource of the mirror but sessions.
+func (c *cli) mirrorVerbs() []*cobra.Command {
+	var nouns []*cobra.Command
+	for _, r := range ask.Resources() {
+		if r.Short != "session" {
+			about, _, _ := strings.Cut(r.About, ":")
+			nouns = append(nouns, c.group(r.Short, "Look at "+lower(about)+" in the mirror", "", c.mirrorList(r), c.mirrorShow(r)))
 		}
 	}
-	return ""
+	return nouns
 }
 
-func cellText(value any) string {
-	switch v := value.(type) {
-	case string:
-		return v
-	case *string:
-		if v != nil {
-			return *v
-		}
-		return ""
-	case bool:
-		return yesNo(v)
-	case *bool:
-		if v != nil {
-			return yesNo(*v)
-		}
-		return ""
-	case *int64:
-		if v != nil {
-			return strconv.FormatInt(*v, 10)
-		}
-		return ""
-	case time.Time:
-		return stamp(v)
-	case *time.Time:
-		if v != nil {
-			return stamp(*v)
-		}
-		return ""
-	case []string:
-		return strings.Join(v, ", ")
-	}
-	text, err := json.Marshal(value)
-	if err != nil || string(text) == "null" {
-		return ""
-	}
-	return string(text)
-}
-
-func yesNo(b bool) string {
-	if b {
-		return "yes"
-	}
-	return "no"
-}
-
-// model is a table of the mirror as the verbs see it.
-type model struct {
-	noun    string   // the verb: "org"
-	plural  string   // "organizations"
-	key     string   // column of the primary key
-	columns []string // of lists
-	// find returns the rows that an argument of show may mean: the one with that
-	// id, or else those with that other name.
-	find func(ctx context.Context, db *ent.Client, name string) ([]row, error)
-	// otherName is the column by which find looks when there is no such id; empty:
-	// there is none.
-	otherName string
-}
-
-// listFlags page through a list in the order of ids.
-type listFlags struct {
-	limit int
-	after string
-}
-
-// list makes a verb that lists rows. addFlags adds the model's own filters and
-// returns the query, which must order by id and return at most limit rows beyond
-// after.
-func (c *cli) mirrorList(m model, addFlags func(*cobra.Command) func(ctx context.Context, db *ent.Client, after string, limit int) ([]row, error)) *cobra.Command {
+func (c *cli) mirrorList(r *ask.Resource) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "List " + m.plural + " in the order of their ids",
+		Short: "List " + r.Plural + " in the order of their ids",
 		Args:  noArgs,
 	}
 	flags := addConfigFlags(cmd)
-	query := addFlags(cmd)
-	var page listFlags
-	cmd.Flags().IntVar(&page.limit, "limit", 50, "`number` of rows")
-	cmd.Flags().StringVar(&page.after, "after", "", "only rows beyond this `id`: the last one of the page before")
+	filters := addFilters(cmd, r)
+	limit := cmd.Flags().Int("limit", 50, "`number` of rows")
+	after := cmd.Flags().String("after", "", "only rows beyond this `id`: the last one of the page before")
 	asJSON := jsonFlag(cmd, "a JSON array with all columns")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if page.limit < 1 {
+		if *limit < 1 {
 			return wrongUse("--limit must be at least 1")
 		}
 		return c.withData(cmd.Context(), flags, func(d data) error {
-			rows, err := query(cmd.Context(), d.Read(), page.after, page.limit+1)
+			page, err := ask.New(d.Store).List(cmd.Context(), r, filters(), *after, *limit)
 			if err != nil {
-				return fmt.Errorf("listing %s: %w", m.plural, err)
+				return c.badQuestion(err)
 			}
-			more := len(rows) > page.limit
-			if more {
-				rows = rows[:page.limit]
-			}
-			if err := c.printRows(m, rows, *asJSON); err != nil {
+			if err := c.printList(r, page.Rows, *asJSON); err != nil {
 				return err
 			}
-			if more {
-				c.say("there are more: go on with --after %s", quoted(rows[len(rows)-1].cell(m.key)))
+			if page.More {
+				c.say("there are more: go on with --after %s", quoted(page.Rows[len(page.Rows)-1].Key()))
 			}
 			return nil
 		})
@@ -157,84 +54,100 @@ func (c *cli) mirrorList(m model, addFlags func(*cobra.Command) func(ctx context
 	return cmd
 }
 
-func (c *cli) printRows(m model, rows []row, asJSON bool) error {
-	if asJSON {
-		if rows == nil {
-			rows = []row{}
+// addFilters adds a flag for each filter, and returns those that were given.
+func addFilters(cmd *cobra.Command, r *ask.Resource) func() map[string]string {
+	values := map[string]pflag.Value{}
+	for _, f := range r.Filters {
+		usage := "only those " + strings.Replace(f.About, f.Takes, "`"+f.Takes+"`", 1)
+		switch f.Kind {
+		case ask.Flag, ask.Missing:
+			cmd.Flags().Var(&yesOrNo{}, f.Name, "only those "+f.About)
+		case ask.OneOf:
+			cmd.Flags().String(f.Name, "", usage+": "+strings.Join(f.Values, ", "))
+			_ = cmd.RegisterFlagCompletionFunc(f.Name, cobra.FixedCompletions(f.Values, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
+		default:
+			cmd.Flags().String(f.Name, "", usage)
 		}
-		return c.writeJSON(rows)
+		values[f.Name] = cmd.Flags().Lookup(f.Name).Value
 	}
-	if len(rows) == 0 {
-		c.say("no %s", m.plural)
-		return nil
+	if _, has := values["tenant"]; has {
+		cmd.Flags().SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+			if name == "org" { // the noun for it
+				name = "tenant"
+			}
+			return pflag.NormalizedName(name)
+		})
 	}
-	var head []string
-	for _, name := range m.columns {
-		head = append(head, strings.ToUpper(name))
-	}
-	t := newTable(head...)
-	for _, r := range rows {
-		var cells []string
-		for _, name := range m.columns {
-			cells = append(cells, r.cell(name))
+	return func() map[string]string {
+		given := map[string]string{}
+		for name, v := range values {
+			if text := v.String(); text != "" {
+				given[name] = text
+			}
 		}
-		t.add(cells...)
+		return given
 	}
-	return t.print(c)
 }
 
-func (c *cli) mirrorShow(m model) *cobra.Command {
-	name := m.key
-	if m.otherName != "" {
-		name += " or " + m.otherName
-	}
+func (c *cli) mirrorShow(r *ask.Resource) *cobra.Command {
+	names := append([]string{r.Key}, r.Names...)
+	name := strings.Join(names, " or ")
 	cmd := &cobra.Command{
-		Use:   "show " + strings.ToUpper(strings.ReplaceAll(name, " or ", "|")),
+		Use:   "show " + strings.ToUpper(strings.Join(names, "|")),
 		Short: "Show all columns of one, by its " + name,
 		Args:  oneArg("the " + name),
 	}
+	if len(r.Relations) > 0 {
+		var b strings.Builder
+		fmt.Fprintf(&b, "Shows all columns of one, by its %s.\nWhat belongs to it comes with --with:\n", name)
+		for _, rel := range r.Relations {
+			fmt.Fprintf(&b, "\n    %-14s %s", rel.Name, rel.About)
+		}
+		fmt.Fprintf(&b, "\n    %-14s everything\n\nAt most %d rows of each are shown; a list with a filter has them all.", ask.All, ask.MostRelated)
+		cmd.Long = b.String()
+	}
 	flags := addConfigFlags(cmd)
+	with := cmd.Flags().StringArray("with", nil, "also `what` belongs to it, between commas, or all; repeatable")
+	known := []string{ask.All}
+	for _, rel := range r.Relations {
+		known = append(known, rel.Name)
+	}
+	_ = cmd.RegisterFlagCompletionFunc("with", cobra.FixedCompletions(known, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
 	asJSON := jsonFlag(cmd, "a JSON object")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return c.withData(cmd.Context(), flags, func(d data) error {
-			found, err := m.find(cmd.Context(), d.Read(), args[0])
-			if err != nil {
-				return fmt.Errorf("looking for %s: %w", args[0], err)
-			}
-			switch len(found) {
-			case 0:
-				return fmt.Errorf("the mirror has nothing whose %s is %q; `avhub %s list` shows what there is", name, args[0], m.noun)
-			case 1:
-			default:
-				c.say("several have the %s %q; show one by its %s:", m.otherName, args[0], m.key)
-				for _, r := range found {
-					c.say("  %s", r.cell(m.key))
+			record, err := ask.New(d.Store).Show(cmd.Context(), r, args[0], *with...)
+			var several *ask.AmbiguousError
+			switch {
+			case errors.Is(err, ask.ErrNotFound):
+				return fmt.Errorf("the mirror has nothing whose %s is %q; `avhub %s list` shows what there is", name, args[0], r.Short)
+			case errors.As(err, &several):
+				c.say("several have the %s %q; show one by its %s:", several.Column, args[0], r.Key)
+				for _, key := range several.Keys {
+					c.say("  %s", key)
 				}
 				return errReported
+			case err != nil:
+				return c.badQuestion(err)
+			case *asJSON:
+				return c.writeJSON(record)
 			}
-			if *asJSON {
-				return c.writeJSON(found[0])
-			}
-			return c.printRow(found[0])
+			return c.printRecord(record)
 		})
 	}
 	return cmd
 }
 
-func (c *cli) printRow(r row) error {
-	width := 0
-	for _, col := range r {
-		width = max(width, len(col.name))
+// badQuestion tells wrong use from failure.
+func (c *cli) badQuestion(err error) error {
+	var input *ask.InputError
+	if errors.As(err, &input) {
+		return wrongUse("%s", input)
 	}
-	var b strings.Builder
-	for _, col := range r {
-		fmt.Fprintf(&b, "%s  %s\n", c.paint(c.out, dim, fmt.Sprintf("%-*s", width, col.name)), orDash(clean(cellText(col.value))))
-	}
-	return c.write(b.String())
+	return err
 }
 
-// candidates is how many rows of one name show lists.
-const candidates = 20
+func lower(s string) string { return strings.ToLower(s[:1]) + s[1:] }
 
 // quoted is an argument as a shell takes it.
 func quoted(arg string) string {
@@ -245,27 +158,3 @@ func quoted(arg string) string {
 	}
 	return "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
 }
-
-// yesOrNo is a flag that filters by true or false, or not at all.
-type yesOrNo struct{ value *bool }
-
-// String is the flag's value; empty when it is not given.
-func (y *yesOrNo) String() string {
-	if y == nil || y.value == nil {
-		return ""
-	}
-	return strconv.FormatBool(*y.value)
-}
-
-// Set reads the flag's value.
-func (y *yesOrNo) Set(text string) error {
-	value, err := strconv.ParseBool(text)
-	if err != nil {
-		return fmt.Errorf("it takes true or false")
-	}
-	y.value = &value
-	return nil
-}
-
-// Type names the flag's value in help.
-func (y *yesOrNo) Type() string { return "true|false" }

@@ -20,16 +20,16 @@ const cellWidth = 48
 
 // table collects rows and prints them aligned.
 type table struct {
-	head []string
-	rows [][]string
-	wide bool // the last column is not cut
+	head  []string
+	rows  [][]string
+	whole int // position of a column that is not cut; -1: there is none
 }
 
-func newTable(head ...string) *table { return &table{head: head} }
+func newTable(head ...string) *table { return &table{head: head, whole: -1} }
 
 func (t *table) add(cells ...string) {
 	for i, cell := range cells {
-		if !t.wide || i < len(cells)-1 {
+		if i != t.whole {
 			cell = short(cell, cellWidth)
 		}
 		cells[i] = orDash(clean(cell))

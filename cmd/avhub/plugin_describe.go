@@ -81,7 +81,7 @@ func (c *cli) printDescribed(info plugin.Info) error {
 		}
 	}
 	t := newTable("KEY", "TYPE", "DEFAULT", "")
-	t.wide = true
+	t.whole = len(t.head) - 1
 	schema.rows(t, "", 0)
 	if len(t.rows) == 0 {
 		return c.write(text + "It has no configuration.\n")

@@ -16,9 +16,10 @@ func (c *cli) root() *cobra.Command {
 			"Try it with nothing else installed: avhub dev. Set it up: avhub init.",
 		c.devVerb(), c.initVerb(), c.checkVerb(), c.serveVerb(), c.migrateVerb(), c.configVerbs(),
 		c.eventVerbs(), c.pluginVerbs(), c.deliveryVerbs(), c.tenantVerbs(),
-		c.identityVerbs(), c.orgVerbs(), c.appVerbs(), c.ssoVerbs(), c.accessVerbs(), c.sessionVerbs(),
+		c.accessVerbs(), c.sessionVerbs(),
 		c.versionVerb(), c.completionVerb(),
 	)
+	root.AddCommand(c.mirrorVerbs()...)
 	root.SetHelpCommand(c.helpVerb())
 	root.SetUsageTemplate(usageTemplate)
 	for _, part := range verbParts() {
@@ -50,7 +51,7 @@ func verbParts() []part {
 	return []part{
 		{"Run the hub", []string{"dev", "init", "check", "serve", "migrate", "config"}},
 		{"Work with events and deliveries", []string{"event", "plugin", "delivery", "tenant"}},
-		{"Look into the mirror", []string{"identity", "org", "app", "sso", "access", "session"}},
+		{"Look into the mirror", []string{"org", "identity", "member", "app", "sso", "grant", "license", "subscription", "invitation", "access", "session"}},
 	}
 }
 

@@ -3,17 +3,10 @@ package main
 import (
 	"encoding/json"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 	"unicode"
-
-	"github.com/avhub/avhub/ent"
-	"github.com/avhub/avhub/ent/application"
-	"github.com/avhub/avhub/ent/identity"
-	"github.com/avhub/avhub/ent/organization"
-	"github.com/avhub/avhub/ent/ssoprovider"
 )
 
 func hostile() []string {
@@ -96,42 +89,15 @@ func TestAnArgumentIsQuotedAsAShellTakesIt(t *testing.T) {
 	}
 }
 
-// A column that is added to a model shows up in show and --json, too.
-func TestRowsHaveAllColumnsOfTheirModels(t *testing.T) {
-	t.Parallel()
-	for name, c := range map[string]struct {
-		row     row
-		columns []string
-	}{
-		"identity":     {identityRow(&ent.Identity{}), identity.Columns},
-		"organization": {orgRow(&ent.Organization{}), organization.Columns},
-		"application":  {appRow(&ent.Application{}), application.Columns},
-		"sso provider": {ssoRow(&ent.SSOProvider{}), ssoprovider.Columns},
-	} {
-		want := slices.DeleteFunc(slices.Clone(c.columns), func(s string) bool { return s == "sync_state" })
-		var got []string
-		for _, col := range c.row {
-			got = append(got, col.name)
-		}
-		slices.Sort(got)
-		slices.Sort(want)
-		if !slices.Equal(got, want) {
-			t.Errorf("%s has the columns\n%v\nand the row\n%v", name, want, got)
-		}
-	}
-}
-
 func TestACellOfEachTypeIsReadable(t *testing.T) {
 	t.Parallel()
-	text, yes, n, at := "x", true, int64(7), time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
+	at := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
 	for _, c := range []struct {
 		value any
 		want  string
 	}{
-		{"x", "x"}, {&text, "x"}, {(*string)(nil), ""}, {true, "yes"}, {&yes, "yes"}, {(*bool)(nil), ""},
-		{&n, "7"}, {(*int64)(nil), ""}, {at, "2026-01-02T03:04:05Z"}, {&at, "2026-01-02T03:04:05Z"}, {(*time.Time)(nil), ""},
-		{[]string{"a", "b"}, "a, b"}, {[]string(nil), ""}, {json.RawMessage(`{"a":1}`), `{"a":1}`}, {json.RawMessage(nil), ""},
-		{map[string]json.RawMessage{"a": json.RawMessage("1")}, `{"a":1}`}, {map[string]json.RawMessage(nil), ""},
+		{nil, ""}, {"x", "x"}, {"", ""}, {true, "yes"}, {false, "no"}, {int64(7), "7"}, {at, "2026-01-02T03:04:05Z"},
+		{json.RawMessage(`["a", "b"]`), "a, b"}, {json.RawMessage(`[]`), ""}, {json.RawMessage(`{"a": 1}`), `{"a":1}`}, {json.RawMessage(`[1]`), `[1]`},
 	} {
 		if got := cellText(c.value); got != c.want {
 			t.Errorf("cellText(%#v) = %q, want %q", c.value, got, c.want)

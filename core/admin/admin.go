@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -41,7 +40,10 @@ type Deps struct {
 	Ready func(ctx context.Context) []Check
 	// Gatherer has the metrics; nil: prometheus.DefaultGatherer.
 	Gatherer prometheus.Gatherer
-	Log      zerolog.Logger
+	// API answers below /api/, for GET and HEAD from those who show the token;
+	// nil: there is nothing.
+	API http.Handler
+	Log zerolog.Logger
 }
 
 // handler is the admin listener's http.Handler.
@@ -58,6 +60,7 @@ type handler struct {
 //	GET /readyz   200 or 503. One word without the token; the list of checks as
 //	              JSON with it, or when no token is configured
 //	GET /metrics  Prometheus metrics; needs the token if one is configured
+//	GET /api/…    what Deps.API answers; needs the token if one is configured
 //
 // A wrong token gets 401, another path 404, another method than GET and HEAD
 // 405, and without a token configured a Host that is not this machine 403.
@@ -84,17 +87,17 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-store")
 	if !h.guard.host(r) {
-		fail(w, http.StatusForbidden, "without admin.token only requests to localhost, 127.0.0.1 or [::1] are served; set a token to use another name")
+		Refuse(w, http.StatusForbidden, "unknown_host", "without admin.token only requests to localhost, 127.0.0.1 or [::1] are served; set a token to use another name")
 		return
 	}
 	answer := h.route(r.URL.Path)
 	if answer == nil {
-		fail(w, http.StatusNotFound, "there is nothing here; GET / tells what there is")
+		Refuse(w, http.StatusNotFound, "not_found", "there is nothing here; GET / tells what there is")
 		return
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
-		fail(w, http.StatusMethodNotAllowed, "only GET and HEAD are answered here")
+		Refuse(w, http.StatusMethodNotAllowed, "method_not_allowed", "only GET and HEAD are answered here")
 		return
 	}
 	answer(w, r)
@@ -111,6 +114,9 @@ func (h *handler) route(path string) http.HandlerFunc {
 	case "/metrics":
 		return h.scrape
 	}
+	if h.deps.API != nil && strings.HasPrefix(path, "/api/") {
+		return h.api
+	}
 	return nil
 }
 
@@ -119,10 +125,14 @@ func (h *handler) index(w http.ResponseWriter, _ *http.Request) {
 	if h.guard.token {
 		access = "needs the token (Authorization: Bearer …)"
 	}
+	api := ""
+	if h.deps.API != nil {
+		api = "  /api/v1/  the mirror, described by /api/v1/openapi.json; " + access + "\n"
+	}
 	text(w, http.StatusOK, "This is the admin listener of avhub.\n\n"+
 		"  /healthz  whether the process answers\n"+
 		"  /readyz   whether events can be accepted; with the token, why not\n"+
-		"  /metrics  metrics for Prometheus; "+access+"\n")
+		"  /metrics  metrics for Prometheus; "+access+"\n"+api)
 }
 
 func (h *handler) health(w http.ResponseWriter, _ *http.Request) {
@@ -165,26 +175,17 @@ func (h *handler) scrape(w http.ResponseWriter, r *http.Request) {
 	h.metrics.ServeHTTP(w, r)
 }
 
+func (h *handler) api(w http.ResponseWriter, r *http.Request) {
+	if h.guard.token && !h.guard.authorized(w, r) {
+		return
+	}
+	h.deps.API.ServeHTTP(w, r)
+}
+
 func text(w http.ResponseWriter, status int, body string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)
 	_, _ = w.Write([]byte(body)) // the client is gone: nobody to tell
-}
-
-func fail(w http.ResponseWriter, status int, message string) {
-	answer(w, status, struct {
-		Error string `json:"error"`
-	}{message})
-}
-
-func answer(w http.ResponseWriter, status int, v any) {
-	body, err := json.Marshal(v)
-	if err != nil { // strings and bools only: cannot happen
-		status, body = http.StatusInternalServerError, []byte(`{"error":"an internal error"}`)
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_, _ = w.Write(append(body, '\n')) // the client is gone: nobody to tell
 }
 
 // metricsLog takes what the metrics library has to complain about.

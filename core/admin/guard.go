@@ -44,7 +44,7 @@ func (g guard) authorized(w http.ResponseWriter, r *http.Request) bool {
 		g.warn(r)
 	}
 	w.Header().Set("WWW-Authenticate", `Bearer realm="avhub"`)
-	fail(w, http.StatusUnauthorized, "show admin.token as: Authorization: Bearer TOKEN")
+	Refuse(w, http.StatusUnauthorized, "unauthorized", "show admin.token as: Authorization: Bearer TOKEN")
 	return false
 }
 

@@ -17,11 +17,13 @@ import (
 
 	"github.com/avhub/avhub/config"
 	"github.com/avhub/avhub/core/admin"
+	"github.com/avhub/avhub/core/admin/api"
 	"github.com/avhub/avhub/core/event"
 	"github.com/avhub/avhub/core/fanout"
 	"github.com/avhub/avhub/core/journal"
 	"github.com/avhub/avhub/core/mirror"
 	"github.com/avhub/avhub/core/mirror/access"
+	"github.com/avhub/avhub/core/mirror/ask"
 	"github.com/avhub/avhub/core/mirror/isolated"
 	"github.com/avhub/avhub/core/mirror/session"
 	"github.com/avhub/avhub/core/plugin"
@@ -107,7 +109,9 @@ func New(ctx context.Context, cfg *config.Config, opts Options) (_ *Hub, err err
 	if err := h.addPlugins(); err != nil {
 		return nil, err
 	}
-	h.admin = admin.New(admin.Deps{Token: cfg.Admin.Token, Ready: h.ready, Gatherer: h.metrics, Log: opts.Log})
+	h.admin = admin.New(admin.Deps{
+		Token: cfg.Admin.Token, Ready: h.ready, Gatherer: h.metrics, API: api.New(ask.New(h.store), opts.Log), Log: opts.Log,
+	})
 	return h, nil
 }
 
@@ -219,8 +223,8 @@ func configHash(c config.Plugin, own json.RawMessage) (string, error) {
 // names. Mount it at "/" or at those paths.
 func (h *Hub) Handler() http.Handler { return h.public }
 
-// AdminHandler answers health checks and metrics, behind the admin token if one
-// is set.
+// AdminHandler answers health checks, and metrics and the API behind the admin
+// token if one is set.
 func (h *Hub) AdminHandler() http.Handler { return h.admin }
 
 // Mirror is the client for queries of the mirror.

@@ -15,7 +15,7 @@ type crowd struct {
 	orgs, people, bigOrg int // bigOrg of the people are members of org-00000, too
 }
 
-func orgID(i int) string    { return fmt.Sprintf("org-%05d", i) }
+func orgID(i int) string { return fmt.Sprintf("org-%05d", i) }
 
 // personID, like a provider's ids, is in no order.
 func personID(i int) string { return fmt.Sprintf("sub-%07d", i*7919%1000003) }
