@@ -28,10 +28,9 @@ func Document() []byte {
 		name := schemaName(r)
 		schemas[name] = rowSchema(r, nil)
 		schemas[name+"Page"] = pageSchema(name)
-		schemas[name+"Related"] = relatedSchema(r, name)
 		detail := ref("schemas", name)
 		if len(r.Relations) > 0 {
-			schemas[name+"Detail"] = rowSchema(r, withSchema(r))
+			schemas[name+"Detail"] = rowSchema(r, withSchema(r, schemas))
 			detail = ref("schemas", name+"Detail")
 		}
 		paths[Root+r.Path] = object{"get": listOperation(r, name)}
@@ -142,7 +141,8 @@ func relatedSchema(r *ask.Resource, name string) object {
 	}
 }
 
-func withSchema(r *ask.Resource) object {
+// withSchema adds the schemas that it refers to.
+func withSchema(r *ask.Resource, schemas object) object {
 	properties := object{}
 	for _, rel := range r.Relations {
 		of, err := ask.Find(rel.Of)
@@ -150,7 +150,9 @@ func withSchema(r *ask.Resource) object {
 			panic(err) // a test looks up every name in the table
 		}
 		if rel.Many {
-			properties[rel.Name] = ref("schemas", schemaName(of)+"Related")
+			name := schemaName(of)
+			schemas[name+"Related"] = relatedSchema(of, name)
+			properties[rel.Name] = ref("schemas", name+"Related")
 		} else {
 			properties[rel.Name] = object{"oneOf": []any{ref("schemas", schemaName(of)), object{"type": "null"}}}
 		}
