@@ -554,9 +554,9 @@ var (
 		},
 		Indexes: []*schema.Index{
 			{
-				Name:    "membership_identity_id",
+				Name:    "membership_identity_id_organization_id",
 				Unique:  false,
-				Columns: []*schema.Column{AvMembershipsColumns[7]},
+				Columns: []*schema.Column{AvMembershipsColumns[7], AvMembershipsColumns[8]},
 			},
 			{
 				Name:    "membership_organization_id_membership_id_status",

@@ -42,7 +42,7 @@ func (Membership) Edges() []ent.Edge {
 // Indexes of the model.
 func (Membership) Indexes() []ent.Index {
 	return []ent.Index{
-		index.Fields("identity_id"), index.Fields("organization_id", "id", "status"),
+		index.Fields("identity_id", "organization_id"), index.Fields("organization_id", "id", "status"),
 		index.Fields("id").StorageKey("membership_not_active").Annotations(entsql.IndexWhere("status <> 'active'")),
 	}
 }

@@ -39,22 +39,27 @@ FROM (
 
 -- create "av_view_seats": how many seats were bought, and how many are taken
 CREATE VIEW `av_view_seats` AS
-SELECT s.`organization_id`, s.`organization_name`, s.`application_id`, p.`name` AS `application_name`,
-  s.`license_type_id`, s.`license_type_name`, s.`purchased`, s.`assigned`, s.`purchased` - s.`assigned` AS `free`
+SELECT k.`organization_id`, o.`name` AS `organization_name`, k.`application_id`, p.`name` AS `application_name`,
+  k.`license_type_id`, k.`license_type_name`, k.`purchased`, k.`assigned`, k.`purchased` - k.`assigned` AS `free`
 FROM (
-  SELECT u.`organization_id`, o.`name` AS `organization_name`, u.`application_id`, u.`license_type_id`,
-    max(u.`license_type_name`) AS `license_type_name`, sum(u.`purchased`) AS `purchased`, sum(u.`assigned`) AS `assigned`
-  FROM (
-    SELECT `organization_id`, `application_id`, `license_type_id`, `license_type_name`, `quantity` AS `purchased`, 0 AS `assigned`
-    FROM `av_subscriptions` WHERE lower(`status`) = 'active'
-    UNION ALL
-    SELECT `organization_id`, `application_id`, `license_type_id`, `license_type_name`, 0, 1
-    FROM `av_licenses` WHERE `status` = 'active'
-  ) AS u
-  LEFT JOIN `av_organizations` AS o ON o.`tenant_id` = u.`organization_id`
-  GROUP BY u.`organization_id`, o.`name`, u.`application_id`, u.`license_type_id`
-) AS s
-LEFT JOIN `av_applications` AS p ON p.`application_id` = s.`application_id`;
+  -- Not one GROUP BY over both: SQLite would go through all organizations for one of them.
+  SELECT s.`organization_id`, s.`application_id`, s.`license_type_id`, max(s.`license_type_name`) AS `license_type_name`,
+    sum(s.`quantity`) AS `purchased`,
+    (SELECT count(*) FROM `av_licenses` AS l WHERE l.`status` = 'active' AND l.`organization_id` IS s.`organization_id`
+      AND l.`application_id` IS s.`application_id` AND l.`license_type_id` IS s.`license_type_id`) AS `assigned`
+  FROM `av_subscriptions` AS s
+  WHERE lower(s.`status`) = 'active'
+  GROUP BY s.`organization_id`, s.`application_id`, s.`license_type_id`
+  UNION ALL
+  SELECT l.`organization_id`, l.`application_id`, l.`license_type_id`, max(l.`license_type_name`), 0, count(*)
+  FROM `av_licenses` AS l
+  WHERE l.`status` = 'active' AND NOT EXISTS (
+    SELECT 1 FROM `av_subscriptions` AS s WHERE lower(s.`status`) = 'active' AND s.`organization_id` IS l.`organization_id`
+      AND s.`application_id` IS l.`application_id` AND s.`license_type_id` IS l.`license_type_id`)
+  GROUP BY l.`organization_id`, l.`application_id`, l.`license_type_id`
+) AS k
+LEFT JOIN `av_organizations` AS o ON o.`tenant_id` = k.`organization_id`
+LEFT JOIN `av_applications` AS p ON p.`application_id` = k.`application_id`;
 
 -- +goose Down
 -- reverse: create "av_view_seats"

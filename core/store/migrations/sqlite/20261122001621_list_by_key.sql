@@ -25,8 +25,12 @@ CREATE INDEX `license_organization_id_assignment_id_status` ON `av_licenses` (`o
 CREATE INDEX `license_application_id_assignment_id` ON `av_licenses` (`application_id`, `assignment_id`);
 -- create index "license_filters" to table: "av_licenses"
 CREATE INDEX `license_filters` ON `av_licenses` (`assignment_id`, `status`, `license_type_id`);
+-- drop index "membership_identity_id" from table: "av_memberships"
+DROP INDEX `membership_identity_id`;
 -- drop index "membership_organization_id" from table: "av_memberships"
 DROP INDEX `membership_organization_id`;
+-- create index "membership_identity_id_organization_id" to table: "av_memberships"
+CREATE INDEX `membership_identity_id_organization_id` ON `av_memberships` (`identity_id`, `organization_id`);
 -- create index "membership_organization_id_membership_id_status" to table: "av_memberships"
 CREATE INDEX `membership_organization_id_membership_id_status` ON `av_memberships` (`organization_id`, `membership_id`, `status`);
 -- create index "membership_not_active" to table: "av_memberships"
@@ -37,8 +41,12 @@ CREATE INDEX `membership_not_active` ON `av_memberships` (`membership_id`) WHERE
 DROP INDEX `membership_not_active`;
 -- reverse: create index "membership_organization_id_membership_id_status" to table: "av_memberships"
 DROP INDEX `membership_organization_id_membership_id_status`;
+-- reverse: create index "membership_identity_id_organization_id" to table: "av_memberships"
+DROP INDEX `membership_identity_id_organization_id`;
 -- reverse: drop index "membership_organization_id" from table: "av_memberships"
 CREATE INDEX `membership_organization_id` ON `av_memberships` (`organization_id`);
+-- reverse: drop index "membership_identity_id" from table: "av_memberships"
+CREATE INDEX `membership_identity_id` ON `av_memberships` (`identity_id`);
 -- reverse: create index "license_filters" to table: "av_licenses"
 DROP INDEX `license_filters`;
 -- reverse: create index "license_application_id_assignment_id" to table: "av_licenses"
