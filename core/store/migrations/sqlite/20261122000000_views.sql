@@ -42,11 +42,12 @@ CREATE VIEW `av_view_seats` AS
 SELECT k.`organization_id`, o.`name` AS `organization_name`, k.`application_id`, p.`name` AS `application_name`,
   k.`license_type_id`, k.`license_type_name`, k.`purchased`, k.`assigned`, k.`purchased` - k.`assigned` AS `free`
 FROM (
-  -- Not one GROUP BY over both: SQLite would go through all organizations for one of them.
+  -- Not one GROUP BY over both: SQLite would go through all organizations for one of them. And + keeps it from going
+  -- through all licenses of an application for one organization.
   SELECT s.`organization_id`, s.`application_id`, s.`license_type_id`, max(s.`license_type_name`) AS `license_type_name`,
     sum(s.`quantity`) AS `purchased`,
     (SELECT count(*) FROM `av_licenses` AS l WHERE l.`status` = 'active' AND l.`organization_id` IS s.`organization_id`
-      AND l.`application_id` IS s.`application_id` AND l.`license_type_id` IS s.`license_type_id`) AS `assigned`
+      AND +l.`application_id` IS s.`application_id` AND +l.`license_type_id` IS s.`license_type_id`) AS `assigned`
   FROM `av_subscriptions` AS s
   WHERE lower(s.`status`) = 'active'
   GROUP BY s.`organization_id`, s.`application_id`, s.`license_type_id`
@@ -55,7 +56,7 @@ FROM (
   FROM `av_licenses` AS l
   WHERE l.`status` = 'active' AND NOT EXISTS (
     SELECT 1 FROM `av_subscriptions` AS s WHERE lower(s.`status`) = 'active' AND s.`organization_id` IS l.`organization_id`
-      AND s.`application_id` IS l.`application_id` AND s.`license_type_id` IS l.`license_type_id`)
+      AND +s.`application_id` IS l.`application_id` AND +s.`license_type_id` IS l.`license_type_id`)
   GROUP BY l.`organization_id`, l.`application_id`, l.`license_type_id`
 ) AS k
 LEFT JOIN `av_organizations` AS o ON o.`tenant_id` = k.`organization_id`
