@@ -7,8 +7,7 @@ import (
 	"strings"
 
 	"github.com/avhub/avhub/core/mirror/access"
-	"github.com/avhub/avhub/ent"
-	"github.com/avhub/avhub/ent/application"
+	"github.com/avhub/avhub/core/mirror/ask"
 	"github.com/spf13/cobra"
 )
 
@@ -54,17 +53,17 @@ func (c *cli) accessCheck() *cobra.Command {
 		return c.withData(cmd.Context(), flags, func(d data) error {
 			ctx := cmd.Context()
 			checker := access.New(d.Store, access.Options{Entries: -1})
-			sub, err := c.one(ctx, d.Read(), "identity", args[0], findIdentity)
+			sub, err := c.one(ctx, d, "identity", args[0])
 			if err != nil {
 				return err
 			}
-			app, err := c.one(ctx, d.Read(), "app", args[1], findAppOrSlug)
+			app, err := c.one(ctx, d, "app", args[1])
 			if err != nil {
 				return err
 			}
 			var decision access.Decision
 			if within {
-				org, err := c.one(ctx, d.Read(), "org", *tenant, findOrg)
+				org, err := c.one(ctx, d, "org", *tenant)
 				if err != nil {
 					return err
 				}
@@ -97,35 +96,25 @@ func (c *cli) printDecision(d access.Decision, asJSON bool) error {
 	return err
 }
 
-// one returns the id that a name means: that of the one row that find returns,
-// or the name itself without one, as what the mirror has not heard of may be
-// meant all the same.
-func (c *cli) one(ctx context.Context, db *ent.Client, noun, name string, find func(context.Context, *ent.Client, string) ([]row, error)) (string, error) {
-	found, err := find(ctx, db, name)
+// one returns the id that a name means: that of the one row that has it, or the
+// name itself without one, as what the mirror has not heard of may be meant all
+// the same.
+func (c *cli) one(ctx context.Context, d data, noun, name string) (string, error) {
+	r, err := ask.Find(noun)
 	if err != nil {
-		return "", fmt.Errorf("looking for %s: %w", name, err)
+		return "", err
 	}
-	switch len(found) {
-	case 0:
+	found, err := ask.New(d.Store).Show(ctx, r, name)
+	var several *ask.AmbiguousError
+	switch {
+	case errors.Is(err, ask.ErrNotFound):
 		return name, nil
-	case 1:
-		return found[0][0].value.(string), nil // the id comes first
+	case errors.As(err, &several):
+		return "", fmt.Errorf("%q means several; name one by its id, `avhub %s show` tells more: %s", name, noun, strings.Join(several.Keys, ", "))
+	case err != nil:
+		return "", err
 	}
-	ids := make([]string, len(found))
-	for i, r := range found {
-		ids[i] = r[0].value.(string)
-	}
-	return "", fmt.Errorf("%q means several; name one by its id, `avhub %s show` tells more: %s", name, noun, strings.Join(ids, ", "))
-}
-
-func findAppOrSlug(ctx context.Context, db *ent.Client, name string) ([]row, error) {
-	found, err := findApp(ctx, db, name)
-	if err != nil || len(found) > 0 {
-		return found, err
-	}
-	list, err := db.Application.Query().Where(application.Slug(name)).
-		Order(ent.Asc(application.FieldID)).Limit(candidates).All(ctx)
-	return rowsOf(list, appRow), err
+	return found.Key(), nil
 }
 
 func (c *cli) accessFeatures() *cobra.Command {
@@ -140,7 +129,7 @@ func (c *cli) accessFeatures() *cobra.Command {
 	asJSON := jsonFlag(cmd, "a JSON object")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return c.withSections(cmd.Context(), flags, []string{"storage", "features"}, func(d data) error {
-			id, err := c.one(cmd.Context(), d.Read(), "org", args[0], findOrg)
+			id, err := c.one(cmd.Context(), d, "org", args[0])
 			if err != nil {
 				return err
 			}

@@ -68,8 +68,31 @@ func (c *cli) sessionList() *cobra.Command {
 	return cmd
 }
 
+// sessionJSON is a session as --json prints it.
+type sessionJSON struct {
+	ID            int        `json:"id"`
+	State         string     `json:"state"`
+	IdentityID    string     `json:"identity_id"`
+	AuthSessionID *string    `json:"auth_session_id"`
+	DeviceInfo    *string    `json:"device_info"`
+	IPAddress     *string    `json:"ip_address"`
+	UserAgent     *string    `json:"user_agent"`
+	LastActiveAt  *time.Time `json:"last_active_at"`
+	ExpiresAt     *time.Time `json:"expires_at"`
+	RevokedAt     *time.Time `json:"revoked_at"`
+	CreatedAt     time.Time  `json:"created_at"`
+	UpdatedAt     time.Time  `json:"updated_at"`
+	SyncedAt      *time.Time `json:"synced_at"`
+}
+
 func (c *cli) printSessions(list []*ent.IdentitySession, now time.Time, asJSON bool) error {
-	rows := rowsOf(list, func(s *ent.IdentitySession) row { return sessionRow(s, now) })
+	rows := make([]sessionJSON, 0, len(list))
+	for _, s := range list {
+		rows = append(rows, sessionJSON{
+			s.ID, sessionState(s, now), s.IdentityID, s.AuthSessionID, s.DeviceInfo, s.IPAddress, s.UserAgent,
+			s.LastActiveAt, s.ExpiresAt, s.RevokedAt, s.CreatedAt, s.UpdatedAt, s.SyncedAt,
+		})
+	}
 	if asJSON {
 		return c.writeJSON(rows)
 	}
@@ -77,38 +100,34 @@ func (c *cli) printSessions(list []*ent.IdentitySession, now time.Time, asJSON b
 		c.say("no sessions")
 		return nil
 	}
+	text := func(s *string) string {
+		if s == nil {
+			return ""
+		}
+		return *s
+	}
+	when := func(t *time.Time) string {
+		if t == nil {
+			return ""
+		}
+		return stamp(*t)
+	}
 	t := newTable("ID", "PERSON", "STATE", "DEVICE", "IP ADDRESS", "LAST ACTIVE", "EXPIRES", "REVOKED")
-	for i, r := range rows {
-		t.add(strconv.Itoa(list[i].ID), r.cell(identitysession.FieldIdentityID), r.cell("state"),
-			cmp.Or(r.cell(identitysession.FieldDeviceInfo), r.cell(identitysession.FieldUserAgent)), r.cell(identitysession.FieldIPAddress),
-			r.cell(identitysession.FieldLastActiveAt), r.cell(identitysession.FieldExpiresAt), r.cell(identitysession.FieldRevokedAt))
+	for _, r := range rows {
+		t.add(strconv.Itoa(r.ID), r.IdentityID, r.State, cmp.Or(text(r.DeviceInfo), text(r.UserAgent)), text(r.IPAddress),
+			when(r.LastActiveAt), when(r.ExpiresAt), when(r.RevokedAt))
 	}
 	return t.print(c)
 }
 
-func sessionRow(s *ent.IdentitySession, now time.Time) row {
-	state := "active"
+func sessionState(s *ent.IdentitySession, now time.Time) string {
 	switch {
 	case s.RevokedAt != nil && s.RevokedAt.Before(now):
-		state = "revoked"
+		return "revoked"
 	case s.ExpiresAt != nil && s.ExpiresAt.Before(now):
-		state = "expired"
+		return "expired"
 	}
-	return row{
-		{identitysession.FieldID, s.ID},
-		{"state", state},
-		{identitysession.FieldIdentityID, s.IdentityID},
-		{identitysession.FieldAuthSessionID, s.AuthSessionID},
-		{identitysession.FieldDeviceInfo, s.DeviceInfo},
-		{identitysession.FieldIPAddress, s.IPAddress},
-		{identitysession.FieldUserAgent, s.UserAgent},
-		{identitysession.FieldLastActiveAt, s.LastActiveAt},
-		{identitysession.FieldExpiresAt, s.ExpiresAt},
-		{identitysession.FieldRevokedAt, s.RevokedAt},
-		{identitysession.FieldCreatedAt, s.CreatedAt},
-		{identitysession.FieldUpdatedAt, s.UpdatedAt},
-		{identitysession.FieldSyncedAt, s.SyncedAt},
-	}
+	return "active"
 }
 
 func (c *cli) sessionCleanup() *cobra.Command {

@@ -25,7 +25,7 @@ FROM (
       WHEN o."status" = 'deleted' THEN 'tenant_deleted'
       WHEN o."status" = 'suspended' THEN 'tenant_suspended'
       ELSE coalesce((
-        SELECT CASE min(CASE m."status" WHEN 'active' THEN 1 WHEN 'suspended' THEN 2 ELSE 3 END)
+        SELECT CASE min(CASE m."status" WHEN 'active' THEN 1 WHEN 'left' THEN 3 ELSE 2 END)
           WHEN 2 THEN 'membership_suspended' WHEN 3 THEN 'membership_left' END
         FROM "av_memberships" AS m
         WHERE m."identity_id" = a."identity_id" AND m."organization_id" = a."organization_id"
