@@ -57,9 +57,9 @@ var (
 				Columns: []*schema.Column{AvAppAccessColumns[11], AvAppAccessColumns[10]},
 			},
 			{
-				Name:    "appaccess_organization_id_id",
+				Name:    "appaccess_organization_id_id_has_access_role_slug",
 				Unique:  false,
-				Columns: []*schema.Column{AvAppAccessColumns[12], AvAppAccessColumns[0]},
+				Columns: []*schema.Column{AvAppAccessColumns[12], AvAppAccessColumns[0], AvAppAccessColumns[8], AvAppAccessColumns[7]},
 			},
 			{
 				Name:    "appaccess_application_id_id",
@@ -505,9 +505,9 @@ var (
 				Columns: []*schema.Column{AvLicensesColumns[9]},
 			},
 			{
-				Name:    "license_organization_id_assignment_id_status",
+				Name:    "license_organization_id_assignment_id_status_license_type_id",
 				Unique:  false,
-				Columns: []*schema.Column{AvLicensesColumns[10], AvLicensesColumns[0], AvLicensesColumns[7]},
+				Columns: []*schema.Column{AvLicensesColumns[10], AvLicensesColumns[0], AvLicensesColumns[7], AvLicensesColumns[5]},
 			},
 			{
 				Name:    "license_application_id_assignment_id",

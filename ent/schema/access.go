@@ -46,7 +46,7 @@ func (AppAccess) Edges() []ent.Edge {
 // rows in the order of ids, page by page, however many there are.
 func (AppAccess) Indexes() []ent.Index {
 	return []ent.Index{
-		index.Fields("identity_id", "application_id"), index.Fields("organization_id", "id"), index.Fields("application_id", "id"),
+		index.Fields("identity_id", "application_id"), index.Fields("organization_id", "id", "has_access", "role_slug"), index.Fields("application_id", "id"),
 		index.Fields("id", "has_access", "role_slug").StorageKey("appaccess_filters"),
 	}
 }
@@ -86,7 +86,7 @@ func (License) Edges() []ent.Edge {
 // Indexes of the model.
 func (License) Indexes() []ent.Index {
 	return []ent.Index{
-		index.Fields("identity_id"), index.Fields("organization_id", "id", "status"), index.Fields("application_id", "id"),
+		index.Fields("identity_id"), index.Fields("organization_id", "id", "status", "license_type_id"), index.Fields("application_id", "id"),
 		index.Fields("id", "status", "license_type_id").StorageKey("license_filters"),
 	}
 }

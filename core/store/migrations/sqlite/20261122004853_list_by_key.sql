@@ -9,8 +9,8 @@ CREATE INDEX `identity_filters` ON `av_identities` (`sub`, `is_active`, `has_app
 DROP INDEX `appaccess_organization_id`;
 -- drop index "appaccess_application_id" from table: "av_app_access"
 DROP INDEX `appaccess_application_id`;
--- create index "appaccess_organization_id_id" to table: "av_app_access"
-CREATE INDEX `appaccess_organization_id_id` ON `av_app_access` (`organization_id`, `id`);
+-- create index "appaccess_organization_id_id_has_access_role_slug" to table: "av_app_access"
+CREATE INDEX `appaccess_organization_id_id_has_access_role_slug` ON `av_app_access` (`organization_id`, `id`, `has_access`, `role_slug`);
 -- create index "appaccess_application_id_id" to table: "av_app_access"
 CREATE INDEX `appaccess_application_id_id` ON `av_app_access` (`application_id`, `id`);
 -- create index "appaccess_filters" to table: "av_app_access"
@@ -19,8 +19,8 @@ CREATE INDEX `appaccess_filters` ON `av_app_access` (`id`, `has_access`, `role_s
 DROP INDEX `license_organization_id_status`;
 -- drop index "license_application_id" from table: "av_licenses"
 DROP INDEX `license_application_id`;
--- create index "license_organization_id_assignment_id_status" to table: "av_licenses"
-CREATE INDEX `license_organization_id_assignment_id_status` ON `av_licenses` (`organization_id`, `assignment_id`, `status`);
+-- create index "license_organization_id_assignment_id_status_license_type_id" to table: "av_licenses"
+CREATE INDEX `license_organization_id_assignment_id_status_license_type_id` ON `av_licenses` (`organization_id`, `assignment_id`, `status`, `license_type_id`);
 -- create index "license_application_id_assignment_id" to table: "av_licenses"
 CREATE INDEX `license_application_id_assignment_id` ON `av_licenses` (`application_id`, `assignment_id`);
 -- create index "license_filters" to table: "av_licenses"
@@ -51,8 +51,8 @@ CREATE INDEX `membership_identity_id` ON `av_memberships` (`identity_id`);
 DROP INDEX `license_filters`;
 -- reverse: create index "license_application_id_assignment_id" to table: "av_licenses"
 DROP INDEX `license_application_id_assignment_id`;
--- reverse: create index "license_organization_id_assignment_id_status" to table: "av_licenses"
-DROP INDEX `license_organization_id_assignment_id_status`;
+-- reverse: create index "license_organization_id_assignment_id_status_license_type_id" to table: "av_licenses"
+DROP INDEX `license_organization_id_assignment_id_status_license_type_id`;
 -- reverse: drop index "license_application_id" from table: "av_licenses"
 CREATE INDEX `license_application_id` ON `av_licenses` (`application_id`);
 -- reverse: drop index "license_organization_id_status" from table: "av_licenses"
@@ -61,8 +61,8 @@ CREATE INDEX `license_organization_id_status` ON `av_licenses` (`organization_id
 DROP INDEX `appaccess_filters`;
 -- reverse: create index "appaccess_application_id_id" to table: "av_app_access"
 DROP INDEX `appaccess_application_id_id`;
--- reverse: create index "appaccess_organization_id_id" to table: "av_app_access"
-DROP INDEX `appaccess_organization_id_id`;
+-- reverse: create index "appaccess_organization_id_id_has_access_role_slug" to table: "av_app_access"
+DROP INDEX `appaccess_organization_id_id_has_access_role_slug`;
 -- reverse: drop index "appaccess_application_id" from table: "av_app_access"
 CREATE INDEX `appaccess_application_id` ON `av_app_access` (`application_id`);
 -- reverse: drop index "appaccess_organization_id" from table: "av_app_access"
