@@ -117,17 +117,21 @@ func (r role) fields(prefix string) fields {
 
 func (d *draft) accessGranted() (fields, error) {
 	m := d.member(anyone)
+	m.grant(d.w.mainApp(), m.appRole)
 	return m.named().with(m.appRole.fields("")), nil
 }
 
 func (d *draft) accessRevoked() (fields, error) {
-	return d.member(func(m *member) bool { return m.who != d.t.owner }).fields(), nil
+	m := d.member(func(m *member) bool { return m.who != d.t.owner })
+	m.revoke(d.w.mainApp())
+	return m.fields(), nil
 }
 
 func (d *draft) accessRoleChanged() (fields, error) {
 	m := d.member(anyone)
 	previous := m.appRole
 	m.appRole = after(appRoles, previous)
+	m.grant(d.w.mainApp(), m.appRole)
 	return m.named().with(m.appRole.fields("")).with(previous.fields("previous_")), nil
 }
 
@@ -155,8 +159,7 @@ func (d *draft) inviteAccepted() (fields, error) {
 	d.forApplication()
 	i := d.w.someInvite(t)
 	t.invites = remove(t.invites, i)
-	p := d.w.newPerson(t.slug())
-	p.doc["email"] = i.email
+	p := i.who
 	t.newcomers = append(t.newcomers, &newcomer{who: p, membershipID: i.membershipID})
 	return i.fields(t).with(p.doc.pick("sub", "given_name", "family_name")), nil
 }

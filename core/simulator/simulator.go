@@ -36,6 +36,12 @@ type Options struct {
 	// Seed decides names and choices of the world, so that a run can be told
 	// again. Keys and event ids are always fresh.
 	Seed uint64
+	// Past is how many tenants are there before the first event, with people who
+	// use an application. No event tells of them until something happens to them.
+	Past int
+	// APIClient and APISecret are the credentials of a machine that may read
+	// members over the integration API. Without them there is no such API.
+	APIClient, APISecret string
 	// Retry are the waits between the attempts to deliver an application
 	// webhook; nil: 1 s, 2 s, 4 s. An empty, non-nil list: one attempt only.
 	Retry  []time.Duration
@@ -53,7 +59,8 @@ type Simulator struct {
 
 	mu    sync.Mutex
 	world *world
-	last  time.Time // the newest envelope's time
+	given []givenToken // oldest first
+	last  time.Time    // the newest envelope's time
 }
 
 // New makes a simulator with fresh keys, which takes some tenths of a second.
@@ -75,6 +82,7 @@ func New(opts Options) (*Simulator, error) {
 		return nil, fmt.Errorf("starting the simulator: %w", err)
 	}
 	s := &Simulator{opts: opts, client: &client, keys: keys, world: newWorld(opts.Seed, opts.Now)}
+	s.world.settle(opts.Past)
 	if opts.Target != "" {
 		if err := s.SetTarget(opts.Target); err != nil {
 			return nil, err
@@ -105,12 +113,17 @@ func (s *Simulator) Rotate() (string, error) {
 }
 
 // Handler serves the key set at KeySetPath and, if there is a token, the control
-// endpoint at ControlPath.
+// endpoint at ControlPath; with credentials for it, the integration API.
 func (s *Simulator) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET "+KeySetPath, s.keys)
 	if s.opts.Token != "" {
 		mux.HandleFunc("POST "+ControlPath, s.control)
+	}
+	if s.opts.APIClient != "" {
+		mux.HandleFunc("POST /oauth/token", s.giveToken)
+		mux.HandleFunc("GET /api/integration/tenant-memberships", s.withToken((*world).tenantMembers))
+		mux.HandleFunc("GET /api/integration/application-memberships", s.withToken((*world).applicationMembers))
 	}
 	return mux
 }

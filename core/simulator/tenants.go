@@ -79,6 +79,7 @@ func (d *draft) tenantAppGranted() (fields, error) {
 		}), nil
 	}
 	m := d.member(anyone)
+	m.grant(app, m.appRole)
 	return data.with(d.user(m)).with(m.appRole.fields("")).
 		with(fields{"access_type": "GRANTED", "granted_by_id": t.owner.sub()}), nil
 }
@@ -86,6 +87,7 @@ func (d *draft) tenantAppGranted() (fields, error) {
 func (d *draft) tenantAppRevoked() (fields, error) {
 	t, app := d.tenant(), d.w.mainApp()
 	m := d.member(func(m *member) bool { return m.who != t.owner })
+	m.revoke(app)
 	return fields{"tenant_id": t.id(), "application_id": app.id(), "application_name": app.doc.text("name")}.
 		with(d.user(m)).with(fields{"revoked_by_id": t.owner.sub()}), nil
 }

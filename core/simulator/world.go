@@ -16,7 +16,8 @@ type world struct {
 	now       func() time.Time
 	tenants   []*tenant // live ones, oldest first
 	apps      []*application
-	providers []*provider // global ones
+	older     *application // that was there before the first event, with people who use it; nil: none was
+	providers []*provider  // global ones
 	serial    int
 }
 
@@ -52,12 +53,31 @@ type member struct {
 	roles     []string
 	appRole   role
 	suspended bool
+	joined    time.Time
+	grants    []grant
+}
+
+// grant is a role in an application.
+type grant struct {
+	app  *application
+	role role
+}
+
+// grant gives the member a role in an application, instead of the one before.
+func (m *member) grant(app *application, r role) {
+	m.revoke(app)
+	m.grants = append(m.grants, grant{app, r})
+}
+
+func (m *member) revoke(app *application) {
+	m.grants = slices.DeleteFunc(m.grants, func(g grant) bool { return g.app == app })
 }
 
 type invite struct {
 	id, membershipID, email string
+	who                     *person
 	roles                   []string
-	expires                 time.Time
+	sent, expires           time.Time
 }
 
 type license struct {
@@ -235,7 +255,7 @@ func (w *world) join(t *tenant) *member {
 		n = &newcomer{who: w.newPerson(t.slug())}
 	}
 	t.newcomers = remove(t.newcomers, n)
-	m := &member{id: n.membershipID, who: n.who, roles: []string{"member"}, appRole: appRoles[0]}
+	m := &member{id: n.membershipID, who: n.who, roles: []string{"member"}, appRole: appRoles[0], joined: w.now()}
 	if m.id == "" {
 		m.id = w.newID("mem")
 	}
@@ -250,8 +270,8 @@ func (w *world) someInvite(t *tenant) *invite {
 	if len(t.invites) == 0 {
 		p := w.newPerson(t.slug())
 		t.invites = append(t.invites, &invite{
-			id: w.newID("inv"), membershipID: w.newID("mem"), email: p.doc.text("email"), roles: []string{"member"},
-			expires: w.now().Add(7 * 24 * time.Hour),
+			id: w.newID("inv"), membershipID: w.newID("mem"), email: p.doc.text("email"), who: p, roles: []string{"member"},
+			sent: w.now(), expires: w.now().Add(7 * 24 * time.Hour),
 		})
 	}
 	return t.invites[len(t.invites)-1]
