@@ -30,3 +30,11 @@ func latest(a, b clock) clock {
 	}
 	return b
 }
+
+// saidAfter compares by the time that people are told.
+func (c clock) saidAfter(other clock) bool {
+	if a, b := c.shown(), other.shown(); a != b {
+		return a > b
+	}
+	return c.after(other)
+}

@@ -13,13 +13,27 @@ import (
 // InMemory plays events without a database and returns a line for each entity:
 // its row and its encoded state.
 func InMemory(events []*event.Event, opts Options) (map[Ref]string, error) {
+	return InMemoryWithFacts(events, nil, opts)
+}
+
+// InMemoryWithFacts does the same with facts that were kept, in any order.
+func InMemoryWithFacts(events []*event.Event, facts []Fact, opts Options) (map[Ref]string, error) {
 	ms := New(nil, opts).models
 	states := map[Ref]*state{}
+	var told [][]*effect
 	for _, ev := range events {
-		effects, err := ms.effects(ev)
-		if err != nil {
-			continue
+		if effects, err := ms.effects(ev); err == nil {
+			told = append(told, effects)
 		}
+	}
+	for i := range facts {
+		effects, err := ms.factEffects(&facts[i])
+		if err != nil {
+			return nil, err
+		}
+		told = append(told, effects)
+	}
+	for _, effects := range told {
 		for _, e := range effects {
 			ref := Ref{e.model.kind, e.id}
 			if states[ref] == nil {

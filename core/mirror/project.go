@@ -107,15 +107,18 @@ func (m *model) project(s *state, parentDeleted clock) row {
 			r.values[i] = v
 		}
 	}
-	r.updated = newest.micros
+	r.updated = newest.shown()
 	if r.created == 0 {
 		// Nobody told: the first that was heard. Not the oldest visible register
 		// alone, since that moves on as registers are overwritten; but it is what
 		// is left after a deletion.
-		r.created = oldest.micros
+		r.created = oldest.shown()
 		if s.first.after(floor) {
-			r.created = s.first.micros
+			r.created = s.first.shown()
 		}
+		// A fact that was read later than the newest event tells of no creation
+		// after it.
+		r.created = min(r.created, r.updated)
 	}
 	return r
 }

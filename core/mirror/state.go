@@ -22,7 +22,8 @@ type state struct {
 	// one that no deletion has overtaken.
 	alive clock
 	// first is the earliest effect that ever said that the entity exists,
-	// deleted since or not.
+	// deleted since or not: by the time that people are told, as a fact is older
+	// than any event only for merging.
 	first     clock
 	registers []register // ascending by field
 	clears    []clearing // ascending by field, then scope
@@ -87,7 +88,7 @@ func (s *state) merge(e *effect) (changed, stands bool) {
 	if e.deletes {
 		return s.bury(e.at, e.model.marks)
 	}
-	if e.alive && (s.first.isZero() || s.first.after(e.at)) {
+	if e.alive && (s.first.isZero() || s.first.saidAfter(e.at)) {
 		s.first, changed = e.at, true
 	}
 	if !e.at.after(s.deleted) && !e.model.marks {

@@ -15,7 +15,10 @@ type Refused struct {
 	Asked   string // what was asked for
 	Status  int    // of HTTP
 	Message string // the API's own words, fit for a screen; may be empty
-	hint    string
+	// Credentials says that it is the client's credentials that are refused, so
+	// that nothing else will be answered either.
+	Credentials bool
+	hint        string
 }
 
 // Error says what was asked, what the API answered, and what to do.
@@ -68,8 +71,10 @@ func (c *Client) refusal(resp *http.Response, asked, shown string) error {
 	case code < 300:
 		r.hint = "Only 200 has members"
 	case asked == tokenAsked:
+		r.Credentials = true
 		r.hint = "Are the source's api.client_id and api.client_secret right?"
 	case code == http.StatusUnauthorized:
+		r.Credentials = true
 		r.hint = "It refuses even a new token. Is api.client_id a machine of this provider that may read members?"
 	case code == http.StatusForbidden:
 		r.hint = "Allow the machine of api.client_id to read members"

@@ -1,0 +1,265 @@
+package backfill
+
+import (
+	"context"
+	"fmt"
+	"hash/maphash"
+	"time"
+
+	"github.com/avhub/avhub/core/mirror"
+	"github.com/avhub/avhub/core/mirror/backfill/integration"
+	"github.com/avhub/avhub/ent"
+	"github.com/avhub/avhub/ent/appaccess"
+	"github.com/avhub/avhub/ent/membership"
+)
+
+// visit is the reading of one unit.
+type visit struct {
+	*run
+	u       integration.Unit
+	readAt  time.Time
+	number  int // of members so far
+	waiting []mirror.Fact
+	numbers []int // of those that wait
+	seen    *keys
+	// blind: somebody came of whom not even the id is known, so nobody can be
+	// said to be missing.
+	blind    bool
+	skipped  map[string]int64
+	problems []Problem
+}
+
+// begin forgets an attempt that failed half way. Facts that it has written are
+// known already when they come again.
+func (v *visit) begin() {
+	*v = visit{run: v.run, u: v.u, readAt: v.o.Now(), seen: newKeys(), skipped: map[string]int64{}}
+}
+
+// account adds what was skipped in the last attempt.
+func (v *visit) account() {
+	for reason, n := range v.skipped {
+		v.sum.Skipped[reason] += n
+	}
+	room := max(0, min(len(v.problems), maxProblems-len(v.sum.Problems)))
+	v.sum.Problems = append(v.sum.Problems, v.problems[:room]...)
+	v.sum.ProblemsOmitted += v.skipped[skipUnusable] + v.skipped[skipStatus] + v.skipped[skipDuplicate] - int64(room)
+}
+
+func (v *visit) problem(kind string, number int, id, reason string) {
+	v.skipped[kind]++
+	if len(v.problems) < maxProblems {
+		v.problems = append(v.problems, Problem{v.u.String(), number, id, reason})
+	}
+}
+
+func (v *visit) bad(index int, id, reason string) {
+	v.number = index + 1
+	if id == "" || v.u.Kind == integration.Application {
+		v.blind = true
+	} else {
+		v.seen.add(keyOf(v.o.Source.Name, v.u, v.u.ID, id, ""))
+	}
+	v.problem(skipUnusable, index+1, id, reason)
+}
+
+func (v *visit) member(ctx context.Context, head integration.Head, m integration.Member) error {
+	v.number++
+	tenant := tenantOf(v.u, head, &m)
+	key := keyOf(v.o.Source.Name, v.u, tenant.ID, m.ID, m.Person.ID)
+	fresh := v.seen.add(key)
+	v.tour.found(tenant.ID)
+	switch {
+	case invited(m.Status):
+		v.skipped[skipInvited]++
+		return nil
+	case status(m.Status) == "":
+		v.problem(skipStatus, v.number, m.ID, "its status is none that is known: ACTIVE, SUSPENDED, INVITED")
+		return nil
+	case !fresh:
+		v.problem(skipDuplicate, v.number, m.ID, "it is in the answer twice; the first one counts")
+		return nil
+	}
+	f := factOf(v.o.Source.Name, v.u, head, &m)
+	f.ReadAt = v.readAt.Unix()
+	v.waiting, v.numbers = append(v.waiting, f), append(v.numbers, v.number)
+	if len(v.waiting) < factsPerWrite {
+		return nil
+	}
+	return v.flush(ctx)
+}
+
+// flush brings the facts that wait into the mirror.
+func (v *visit) flush(ctx context.Context) error {
+	facts, numbers := v.waiting, v.numbers
+	v.waiting, v.numbers = v.waiting[:0], v.numbers[:0]
+	if len(facts) == 0 {
+		return ctx.Err()
+	}
+	known, err := v.o.Mirror.Known(ctx, facts)
+	if err != nil {
+		return err
+	}
+	n := 0
+	for i := range facts {
+		if known[i] {
+			v.tally.outcome(&mirror.FactOutcome{About: v.o.Mirror.About(&facts[i])})
+			continue
+		}
+		facts[n], numbers[n] = facts[i], numbers[i]
+		n++
+	}
+	if facts = facts[:n]; n > 0 {
+		outcomes, err := v.store(ctx, facts)
+		if err != nil {
+			return err
+		}
+		v.settle(facts, numbers, outcomes)
+	}
+	v.tour.progress(v.u, v.number)
+	return ctx.Err()
+}
+
+// settle counts what became of facts.
+func (v *visit) settle(facts []mirror.Fact, numbers []int, outcomes []mirror.FactOutcome) {
+	for i := range outcomes {
+		o := &outcomes[i]
+		if o.Refused != nil {
+			v.problem(skipUnusable, numbers[i], facts[i].Membership.ID, o.Refused.Error())
+			continue
+		}
+		v.tally.outcome(o)
+		if o.Known {
+			continue
+		}
+		v.sum.Facts++
+		if !v.o.DryRun {
+			continue
+		}
+		for _, c := range o.Changes {
+			// Nothing is written between two members, so what both tell of, such as
+			// their tenant, is found to change with each of them.
+			h := maphash.String(v.tally.seed, c.Entity+"\x00"+c.ID+"\x00"+c.Field)
+			if _, told := v.shown[h]; told {
+				continue
+			}
+			v.shown[h] = struct{}{}
+			if len(v.sum.Changes) < maxShown {
+				v.sum.Changes = append(v.sum.Changes, c)
+			} else {
+				v.sum.ChangesOmitted++
+			}
+		}
+		v.sum.ChangesOmitted += int64(o.ChangesOmitted)
+	}
+}
+
+// departed keeps that somebody of whom an earlier run read is not listed any
+// more. Whom only events told of is left to events. Nothing is concluded from an
+// answer that may lack somebody.
+func (v *visit) departed(ctx context.Context, a integration.Answer) error {
+	if v.blind || a.Members == 0 || a.Total >= 0 && a.Total != int64(a.Members) {
+		if a.Total > int64(a.Members) {
+			v.o.Log.Warn().Stringer("unit", v.u).Int64("total", a.Total).Int("members", a.Members).
+				Msg("the provider says that there are more members than it sent; who is missing is not taken for gone")
+		}
+		return nil
+	}
+	candidates := v.memberships
+	if v.u.Kind == integration.Application {
+		candidates = v.accesses
+	}
+	for last := ""; ; {
+		gone, next, err := candidates(ctx, a.ID, last)
+		if err != nil {
+			return fmt.Errorf("look for members who are not listed any more: %w", err)
+		}
+		if err := v.depart(ctx, gone); err != nil {
+			return err
+		}
+		if last = next; last == "" {
+			return nil
+		}
+	}
+}
+
+// memberships returns keys of facts about members of the tenant who were not in
+// the answer, and where the next page begins; empty: there is none.
+func (v *visit) memberships(ctx context.Context, tenant, after string) (missing []string, next string, err error) {
+	list, err := v.o.Store.Read().Membership.Query().
+		Where(membership.OrganizationID(tenant), membership.IDGT(after), membership.StatusNEQ(mirror.MembershipLeft)).
+		Order(ent.Asc(membership.FieldID)).Limit(factsPerWrite).Select(membership.FieldID).Strings(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	for _, id := range list {
+		if key := keyOf(v.o.Source.Name, v.u, tenant, id, ""); !v.seen.has(key) {
+			missing = append(missing, key)
+		}
+	}
+	if len(list) == factsPerWrite {
+		next = list[len(list)-1]
+	}
+	return missing, next, nil
+}
+
+// accesses does the same for an application.
+func (v *visit) accesses(ctx context.Context, application, after string) (missing []string, next string, err error) {
+	list, err := v.o.Store.Read().AppAccess.Query().
+		Where(appaccess.ApplicationID(application), appaccess.IDGT(after), appaccess.HasAccess(true)).
+		Order(ent.Asc(appaccess.FieldID)).Limit(factsPerWrite).
+		Select(appaccess.FieldID, appaccess.FieldIdentityID, appaccess.FieldOrganizationID).All(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	for _, a := range list {
+		if a.IdentityID == nil || a.OrganizationID == nil {
+			continue
+		}
+		if key := keyOf(v.o.Source.Name, v.u, *a.OrganizationID, "", *a.IdentityID); !v.seen.has(key) {
+			missing = append(missing, key)
+		}
+	}
+	if len(list) == factsPerWrite {
+		next = list[len(list)-1].ID
+	}
+	return missing, next, nil
+}
+
+func (v *visit) depart(ctx context.Context, missing []string) error {
+	if len(missing) == 0 {
+		return nil
+	}
+	before, err := v.o.Mirror.Facts(ctx, missing)
+	if err != nil {
+		return err
+	}
+	var facts []mirror.Fact
+	for _, key := range missing {
+		was := before[key]
+		if was == nil {
+			continue
+		}
+		f := mirror.Fact{Key: key, ReadAt: v.readAt.Unix(), Tenant: mirror.FactTenant{ID: was.Tenant.ID}, Person: mirror.FactPerson{ID: was.Person.ID}}
+		if v.u.Kind == integration.Tenant {
+			f.Membership = mirror.FactMembership{ID: was.Membership.ID, Status: mirror.MembershipLeft}
+		}
+		if len(was.Access) == 0 && was.Membership.Status == f.Membership.Status {
+			continue // said already
+		}
+		facts = append(facts, f)
+	}
+	if len(facts) == 0 {
+		return nil
+	}
+	outcomes, err := v.store(ctx, facts)
+	if err != nil {
+		return err
+	}
+	for i := range outcomes {
+		if outcomes[i].Refused == nil && !outcomes[i].Known {
+			v.sum.Departed++
+		}
+	}
+	v.settle(facts, make([]int, len(facts)), outcomes)
+	return nil
+}
