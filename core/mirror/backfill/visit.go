@@ -2,15 +2,11 @@ package backfill
 
 import (
 	"context"
-	"fmt"
 	"hash/maphash"
 	"time"
 
 	"github.com/avhub/avhub/core/mirror"
 	"github.com/avhub/avhub/core/mirror/backfill/integration"
-	"github.com/avhub/avhub/ent"
-	"github.com/avhub/avhub/ent/appaccess"
-	"github.com/avhub/avhub/ent/membership"
 )
 
 // visit is the reading of one unit.
@@ -21,10 +17,7 @@ type visit struct {
 	number  int // of members so far
 	waiting []mirror.Fact
 	numbers []int // of those that wait
-	seen    *keys
-	// blind: somebody came of whom not even the id is known, so nobody can be
-	// said to be missing.
-	blind    bool
+	*roll
 	skipped  map[string]int64
 	problems []Problem
 }
@@ -32,7 +25,7 @@ type visit struct {
 // begin forgets an attempt that failed half way. Facts that it has written are
 // known already when they come again.
 func (v *visit) begin() {
-	*v = visit{run: v.run, u: v.u, readAt: v.o.Now(), seen: newKeys(), skipped: map[string]int64{}}
+	*v = visit{run: v.run, u: v.u, readAt: v.o.Now(), roll: newRoll(v.o, v.u), skipped: map[string]int64{}}
 }
 
 // account adds what was skipped in the last attempt.
@@ -54,20 +47,14 @@ func (v *visit) problem(kind string, number int, id, reason string) {
 
 func (v *visit) bad(index int, id, reason string) {
 	v.number = index + 1
-	if id == "" || v.u.Kind == integration.Application {
-		v.blind = true
-	} else {
-		v.seen.add(keyOf(v.o.Source.Name, v.u, v.u.ID, id, ""))
-	}
+	v.unread(id)
 	v.problem(skipUnusable, index+1, id, reason)
 }
 
 func (v *visit) member(ctx context.Context, head integration.Head, m integration.Member) error {
 	v.number++
-	tenant := tenantOf(v.u, head, &m)
-	key := keyOf(v.o.Source.Name, v.u, tenant.ID, m.ID, m.Person.ID)
-	fresh := v.seen.add(key)
-	v.tour.found(tenant.ID)
+	fresh := v.came(head, &m)
+	v.tour.found(tenantOf(v.u, head, &m).ID)
 	switch {
 	case invited(m.Status):
 		v.skipped[skipInvited]++
@@ -157,72 +144,16 @@ func (v *visit) settle(facts []mirror.Fact, numbers []int, outcomes []mirror.Fac
 // more. Whom only events told of is left to events. Nothing is concluded from an
 // answer that may lack somebody.
 func (v *visit) departed(ctx context.Context, a integration.Answer) error {
-	if v.blind || a.Members == 0 || a.Total >= 0 && a.Total != int64(a.Members) {
-		if a.Total > int64(a.Members) {
-			v.o.Log.Warn().Stringer("unit", v.u).Int64("total", a.Total).Int("members", a.Members).
-				Msg("the provider says that there are more members than it sent; who is missing is not taken for gone")
-		}
+	if !v.complete(a) {
 		return nil
 	}
-	candidates := v.memberships
-	if v.u.Kind == integration.Application {
-		candidates = v.accesses
-	}
-	for last := ""; ; {
-		gone, next, err := candidates(ctx, a.ID, last)
-		if err != nil {
-			return fmt.Errorf("look for members who are not listed any more: %w", err)
+	return v.absent(ctx, a.ID, func(all []absentee) error {
+		missing := make([]string, 0, len(all))
+		for i := range all {
+			missing = append(missing, all[i].key)
 		}
-		if err := v.depart(ctx, gone); err != nil {
-			return err
-		}
-		if last = next; last == "" {
-			return nil
-		}
-	}
-}
-
-// memberships returns keys of facts about members of the tenant who were not in
-// the answer, and where the next page begins; empty: there is none.
-func (v *visit) memberships(ctx context.Context, tenant, after string) (missing []string, next string, err error) {
-	list, err := v.o.Store.Read().Membership.Query().
-		Where(membership.OrganizationID(tenant), membership.IDGT(after), membership.StatusNEQ(mirror.MembershipLeft)).
-		Order(ent.Asc(membership.FieldID)).Limit(factsPerWrite).Select(membership.FieldID).Strings(ctx)
-	if err != nil {
-		return nil, "", err
-	}
-	for _, id := range list {
-		if key := keyOf(v.o.Source.Name, v.u, tenant, id, ""); !v.seen.has(key) {
-			missing = append(missing, key)
-		}
-	}
-	if len(list) == factsPerWrite {
-		next = list[len(list)-1]
-	}
-	return missing, next, nil
-}
-
-// accesses does the same for an application.
-func (v *visit) accesses(ctx context.Context, application, after string) (missing []string, next string, err error) {
-	list, err := v.o.Store.Read().AppAccess.Query().
-		Where(appaccess.ApplicationID(application), appaccess.IDGT(after), appaccess.HasAccess(true)).
-		Order(ent.Asc(appaccess.FieldID)).Limit(factsPerWrite).
-		Select(appaccess.FieldID, appaccess.FieldIdentityID, appaccess.FieldOrganizationID).All(ctx)
-	if err != nil {
-		return nil, "", err
-	}
-	for _, a := range list {
-		if a.IdentityID == nil || a.OrganizationID == nil {
-			continue
-		}
-		if key := keyOf(v.o.Source.Name, v.u, *a.OrganizationID, "", *a.IdentityID); !v.seen.has(key) {
-			missing = append(missing, key)
-		}
-	}
-	if len(list) == factsPerWrite {
-		next = list[len(list)-1].ID
-	}
-	return missing, next, nil
+		return v.depart(ctx, missing)
+	})
 }
 
 func (v *visit) depart(ctx context.Context, missing []string) error {
