@@ -98,7 +98,10 @@ func (c *cli) dev(ctx context.Context, f devFlags, changed func(flag string) boo
 	defer stopAround()
 	view := newView(c, f)
 	token := rand.Text()
-	sim, err := simulator.New(simulator.Options{Token: token, Seed: anySeed(), Log: log})
+	machine := devMachine{id: "avhub-dev", secret: rand.Text()}
+	sim, err := simulator.New(simulator.Options{
+		Token: token, Seed: anySeed(), Log: log, Past: devPast, APIClient: machine.id, APISecret: machine.secret,
+	})
 	if err != nil {
 		return err
 	}
@@ -111,6 +114,7 @@ func (c *cli) dev(ctx context.Context, f devFlags, changed func(flag string) boo
 		return err
 	}
 	place := devPlace{dir: f.dir, provider: "http://" + provider, app: "http://" + app, notify: notify, logLevel: f.logLevel}
+	place.machine, place.clients = machine, sim.ClientIDs()
 	if place.server, err = c.freePort(f.server, changed("listen")); err != nil {
 		return err
 	}
@@ -133,7 +137,7 @@ func (c *cli) dev(ctx context.Context, f devFlags, changed func(flag string) boo
 	if err := sim.SetTarget("http://" + place.server + devWebhook); err != nil {
 		return err
 	}
-	shown, err := cfg.Show()
+	shown, err := place.file(cfg)
 	if err != nil {
 		return err
 	}

@@ -30,7 +30,16 @@ type devPlace struct {
 	provider, app string // URLs
 	notify        string // path of the connector
 	logLevel      string
+	machine       devMachine
+	clients       []string // client ids of applications whose members were there before
 }
+
+// devPast is how many companies the simulated provider has before anything is
+// told of them, for avhub backfill to find.
+const devPast = 2
+
+// devMachine may read members over the simulated provider's API.
+type devMachine struct{ id, secret string }
 
 // config is the hub's configuration for it.
 func (p devPlace) config() (*config.Config, error) {
@@ -44,12 +53,29 @@ func (p devPlace) config() (*config.Config, error) {
 	cfg.Log.Level = p.logLevel
 	cfg.Sources = []config.Source{{
 		Name: "authvital", Host: p.provider, Path: devWebhook, MaxAge: 5 * time.Minute, MaxAhead: time.Minute,
+		API: config.API{ClientID: p.machine.id, ClientSecret: p.machine.secret, Clients: p.clients},
 	}}
 	cfg.Plugins = []config.Plugin{{
 		Name: devPlugin, Command: []string{p.notify}, Events: []string{"*"},
 		Config: map[string]any{"url": p.app + "/events"}, RetryFor: time.Hour,
 	}}
 	return &cfg, cfg.Validate()
+}
+
+// file is the configuration as a file, with the machine's secret in it: it opens
+// nothing but the simulated provider, and the file is for its owner alone.
+func (p devPlace) file(cfg *config.Config) ([]byte, error) {
+	shown, err := cfg.Show()
+	if err != nil {
+		return nil, err
+	}
+	const key = "client_secret: "
+	before, after, found := strings.Cut(string(shown), key)
+	_, after, ended := strings.Cut(after, "\n")
+	if !found || !ended {
+		return nil, errors.New("writing the configuration of dev: it lacks the simulated machine's secret")
+	}
+	return []byte(before + key + p.machine.secret + "\n" + after), nil
 }
 
 // header tells who is where and what to try.
@@ -75,6 +101,7 @@ func (p devPlace) header(c *cli) {
 	c.say("  %s event send --type tenant.updated --set plan=enterprise%s", me, where)
 	c.say("  %s event send --type tenant.updated --forge%s", me, where)
 	c.say("  %s org list -c %s", me, filepath.Join(p.dir, devConfig))
+	c.say("  %s backfill -c %s", me, filepath.Join(p.dir, devConfig))
 	c.say("")
 }
 

@@ -14,7 +14,7 @@ func (c *cli) root() *cobra.Command {
 			"what happens there: it verifies every event, keeps a copy of identities and organizations\n"+
 			"in your own database, and hands the events to connectors.\n\n"+
 			"Try it with nothing else installed: avhub dev. Set it up: avhub init.",
-		c.devVerb(), c.initVerb(), c.checkVerb(), c.serveVerb(), c.migrateVerb(), c.configVerbs(),
+		c.devVerb(), c.initVerb(), c.checkVerb(), c.serveVerb(), c.migrateVerb(), c.backfillVerb(), c.configVerbs(),
 		c.eventVerbs(), c.pluginVerbs(), c.deliveryVerbs(), c.tenantVerbs(),
 		c.accessVerbs(), c.sessionVerbs(),
 		c.versionVerb(), c.completionVerb(),
@@ -49,7 +49,7 @@ type part struct {
 // under a title of its own.
 func verbParts() []part {
 	return []part{
-		{"Run the hub", []string{"dev", "init", "check", "serve", "migrate", "config"}},
+		{"Run the hub", []string{"dev", "init", "check", "serve", "migrate", "backfill", "config"}},
 		{"Work with events and deliveries", []string{"event", "plugin", "delivery", "tenant"}},
 		{"Look into the mirror", []string{"org", "identity", "member", "app", "sso", "grant", "license", "subscription", "invitation", "access", "session"}},
 	}

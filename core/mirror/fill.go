@@ -97,6 +97,11 @@ func (m *Mirror) fill(ctx context.Context, db store.SQL, facts []Fact, write boo
 	if err := db.Insert(ctx, `INSERT INTO avhub_backfill_facts ("key", "read_at", "fact")`, rows, ""); err != nil {
 		return nil, fmt.Errorf("keep facts: %w", err)
 	}
+	if slices.ContainsFunc(outcomes, func(o FactOutcome) bool { return len(o.Changes) > 0 }) {
+		if err := Touch(ctx, m.store); err != nil {
+			return nil, err
+		}
+	}
 	// Facts delete nothing, so there is nothing to sweep.
 	if err := b.write(ctx, m.now()); err != nil {
 		return nil, fmt.Errorf("write the mirror: %w", err)

@@ -122,10 +122,15 @@ func (v *visit) settle(facts []mirror.Fact, numbers []int, outcomes []mirror.Fac
 		if !v.o.DryRun {
 			continue
 		}
+		made := map[string]bool{} // rows, by kind and id
 		for _, c := range o.Changes {
+			row := c.Entity + "\x00" + c.ID
+			if made[row] = made[row] || c.Field == "exists"; made[row] && c.Field != "exists" {
+				continue // of a new row it is told that it is new
+			}
 			// Nothing is written between two members, so what both tell of, such as
 			// their tenant, is found to change with each of them.
-			h := maphash.String(v.tally.seed, c.Entity+"\x00"+c.ID+"\x00"+c.Field)
+			h := maphash.String(v.tally.seed, row+"\x00"+c.Field)
 			if _, told := v.shown[h]; told {
 				continue
 			}
