@@ -25,6 +25,8 @@ import (
 // object is a JSON object.
 type object = map[string]any
 
+type options = backfill.Options
+
 // provider is an AuthVital with an integration API, whose answers tests change.
 type provider struct {
 	*httptest.Server

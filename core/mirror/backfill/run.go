@@ -158,7 +158,7 @@ func (r *run) store(ctx context.Context, facts []mirror.Fact) ([]mirror.FactOutc
 			return outcomes, pause(ctx, min(time.Since(began), maxYield))
 		}
 		if store.IsDataError(err) {
-			return r.halves(ctx, facts, err)
+			return r.halves(ctx, facts)
 		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -184,11 +184,14 @@ func (r *run) write(ctx context.Context, facts []mirror.Fact) (outcomes []mirror
 		outcomes, err = r.o.Mirror.Fill(ctx, facts)
 		return err
 	})
-	return outcomes, err
+	if err != nil {
+		return nil, fmt.Errorf("write members: %w", err)
+	}
+	return outcomes, nil
 }
 
 // halves finds the fact that the database refuses.
-func (r *run) halves(ctx context.Context, facts []mirror.Fact, err error) ([]mirror.FactOutcome, error) {
+func (r *run) halves(ctx context.Context, facts []mirror.Fact) ([]mirror.FactOutcome, error) {
 	if len(facts) == 1 {
 		return []mirror.FactOutcome{{Refused: errors.New("the database refuses it")}}, nil
 	}
