@@ -29,8 +29,6 @@ func status(sent string) string {
 	return ""
 }
 
-func invited(sent string) bool { return strings.EqualFold(sent, "INVITED") }
-
 // tenantOf is the tenant that a member of an answer is in.
 func tenantOf(u integration.Unit, head integration.Head, m *integration.Member) integration.Head {
 	if u.Kind == integration.Tenant {

@@ -133,7 +133,7 @@ func (p *provider) small() {
 	p.tenants["t1"] = []object{
 		inTenant("m1", "p1", "ACTIVE", tenantRole("owner"), appRole("web", "editor")),
 		inTenant("m2", "p2", "suspended", tenantRole("member")),
-		inTenant("m3", "p3", "INVITED"),
+		{"id": "m3", "status": "INVITED", "user": nil}, // who has no account yet
 		inTenant("m5", "p5", "DREAMING"),
 		{"id": "m6", "status": "ACTIVE", "user": object{"id": 7}},
 		inTenant("m2", "p2", "ACTIVE"),

@@ -137,6 +137,7 @@ func (r *run) unit(ctx context.Context, u integration.Unit) (int, error) {
 const (
 	// factsPerWrite bounds how long one transaction keeps the journal waiting.
 	factsPerWrite = 200
+	bytesPerWrite = 256 << 10 // as sent
 	// maxYield bounds the pause behind a transaction.
 	maxYield = 100 * time.Millisecond
 	// writeTries is how often a transaction is tried that fails for a reason which

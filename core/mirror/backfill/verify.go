@@ -83,6 +83,7 @@ type comparing struct {
 	number  int
 	head    integration.Head
 	waiting []integration.Member
+	size    int // of those that wait, in bytes as sent
 	skipped map[string]int64
 	found   []Drift
 	new     *keys // differences that were found in this unit
@@ -126,15 +127,15 @@ func (c *comparing) member(ctx context.Context, head integration.Head, m integra
 	fresh := c.came(head, &m)
 	c.tour.found(tenantOf(c.u, head, &m).ID)
 	switch {
-	case status(m.Status) == "" && !invited(m.Status):
+	case status(m.Status) == "" && !m.Invited():
 		c.skipped[skipStatus]++
 		return nil
 	case !fresh:
 		c.skipped[skipDuplicate]++
 		return nil
 	}
-	c.waiting = append(c.waiting, m)
-	if len(c.waiting) < factsPerWrite {
+	c.waiting, c.size = append(c.waiting, m), c.size+m.Size
+	if len(c.waiting) < factsPerWrite && c.size < bytesPerWrite {
 		return nil
 	}
 	return c.flush(ctx)
@@ -220,7 +221,7 @@ func (c *comparing) flush(ctx context.Context) error {
 	}
 	for i := range c.waiting {
 		m := &c.waiting[i]
-		if invited(m.Status) {
+		if m.Invited() {
 			c.skipped[skipInvited]++
 			if row := s.memberships[m.ID]; row != nil && row.Status != "left" {
 				c.differ("membership", m.ID, "status", "invited", row.Status)
@@ -232,7 +233,7 @@ func (c *comparing) flush(ctx context.Context) error {
 		c.membership(s, m)
 		c.access(s, m)
 	}
-	c.waiting = c.waiting[:0]
+	c.waiting, c.size = c.waiting[:0], 0
 	c.tour.progress(c.u, c.number)
 	return ctx.Err()
 }

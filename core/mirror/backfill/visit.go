@@ -17,6 +17,7 @@ type visit struct {
 	number  int // of members so far
 	waiting []mirror.Fact
 	numbers []int // of those that wait
+	size    int   // of those that wait, in bytes as sent
 	*roll
 	skipped  map[string]int64
 	problems []Problem
@@ -56,7 +57,7 @@ func (v *visit) member(ctx context.Context, head integration.Head, m integration
 	fresh := v.came(head, &m)
 	v.tour.found(tenantOf(v.u, head, &m).ID)
 	switch {
-	case invited(m.Status):
+	case m.Invited():
 		v.skipped[skipInvited]++
 		return nil
 	case status(m.Status) == "":
@@ -68,8 +69,8 @@ func (v *visit) member(ctx context.Context, head integration.Head, m integration
 	}
 	f := factOf(v.o.Source.Name, v.u, head, &m)
 	f.ReadAt = v.readAt.Unix()
-	v.waiting, v.numbers = append(v.waiting, f), append(v.numbers, v.number)
-	if len(v.waiting) < factsPerWrite {
+	v.waiting, v.numbers, v.size = append(v.waiting, f), append(v.numbers, v.number), v.size+m.Size
+	if len(v.waiting) < factsPerWrite && v.size < bytesPerWrite {
 		return nil
 	}
 	return v.flush(ctx)
@@ -78,7 +79,7 @@ func (v *visit) member(ctx context.Context, head integration.Head, m integration
 // flush brings the facts that wait into the mirror.
 func (v *visit) flush(ctx context.Context) error {
 	facts, numbers := v.waiting, v.numbers
-	v.waiting, v.numbers = v.waiting[:0], v.numbers[:0]
+	v.waiting, v.numbers, v.size = v.waiting[:0], v.numbers[:0], 0
 	if len(facts) == 0 {
 		return ctx.Err()
 	}

@@ -78,6 +78,7 @@ type Member struct {
 	Person Person
 	Tenant Head // of an answer about an application; else empty
 	Roles  []Role
+	Size   int // bytes as sent
 }
 
 // Person is who it is. What was not sent is empty.
@@ -119,8 +120,14 @@ type wire struct {
 	} `json:"roles"`
 }
 
-// maxKey bounds ids, as those of events are.
-const maxKey = 512 // bytes
+const (
+	maxKey = 512 // bytes of an id, as of those of events
+	// maxRoles bounds what one member can make of rows.
+	maxRoles = 1000
+)
+
+// Invited tells of somebody who has not come yet. Who it is may be unknown.
+func (m *Member) Invited() bool { return strings.EqualFold(m.Status, "INVITED") }
 
 // parseMember reads one member. The id is returned as far as it could be read,
 // also with an error, which names the member's fields but none of their values.
@@ -141,12 +148,20 @@ func parseMember(raw []byte, kind Kind) (Member, string, error) {
 		return Member{}, id, errors.New("it cannot be read")
 	}
 	var r fieldReader
-	m := Member{ID: r.key("id", w.ID), Status: r.text("status", w.Status)}
+	m := Member{ID: r.key("id", w.ID), Status: r.text("status", w.Status), Size: len(raw)}
+	if len(w.Roles) > maxRoles {
+		r.fail("roles", fmt.Sprintf("has more than %d elements", maxRoles))
+	}
 	id := m.ID
-	if w.User == nil {
+	person := r.key
+	if m.Invited() {
+		person = r.short // somebody who has not come yet may have no account
+	}
+	switch {
+	case w.User != nil:
+		m.Person = Person{person("user.id", w.User.ID), r.short("user.email", w.User.Email), r.text("user.givenName", w.User.GivenName), r.text("user.familyName", w.User.FamilyName)}
+	case !m.Invited():
 		r.fail("user", "is missing")
-	} else {
-		m.Person = Person{r.key("user.id", w.User.ID), r.short("user.email", w.User.Email), r.text("user.givenName", w.User.GivenName), r.text("user.familyName", w.User.FamilyName)}
 	}
 	if kind == Application {
 		if w.Tenant == nil {
