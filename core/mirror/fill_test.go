@@ -321,12 +321,6 @@ func stateOf(dump map[string]map[string]any, ref mirror.Ref) string {
 	return ""
 }
 
-var kinds = map[string]string{
-	"av_identities": event.KindIdentity, "av_organizations": event.KindOrganization, "av_applications": event.KindApplication,
-	"av_sso_providers": event.KindSSOProvider, "av_memberships": event.KindMembership, "av_app_access": event.KindAppAccess,
-	"av_licenses": event.KindLicense, "av_subscriptions": event.KindSubscription, "av_invitations": event.KindInvitation,
-}
-
 // storedFacts reads all facts that are kept, in no particular order.
 func (b bench) storedFacts(ctx context.Context, t interface{ Fatal(...any) }) []mirror.Fact {
 	all, err := b.Ent(ctx).BackfillFact.Query().All(ctx)
