@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/avhub/avhub/core/event"
+	"github.com/avhub/avhub/core/mirror"
 )
 
 // What a committed group of 64 events costs: people who are known already (the
@@ -124,4 +125,38 @@ func BenchmarkApply(b *testing.B) {
 		}
 		b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*group), "µs/event")
 	})
+}
+
+// What counting costs for the organizations of a batch, by the people that these
+// have together.
+func BenchmarkCount(b *testing.B) {
+	for database, open := range map[string]func(testing.TB) bench{"sqlite": onSQLite, "postgres": onPostgres} {
+		for _, size := range []struct{ tenants, people int }{{100, 20}, {1, 10_000}} {
+			b.Run(fmt.Sprintf("%d tenants of %d/%s", size.tenants, size.people, database), func(b *testing.B) {
+				m := open(b)
+				var refs []mirror.Ref
+				for i := range size.tenants {
+					tenant := fmt.Sprintf("t%d", i)
+					refs = append(refs, mirror.Ref{Kind: event.KindOrganization, ID: tenant})
+					events := []*event.Event{about(1, event.TypeTenantCreated, tenant, data{"tenant_id": tenant}).event(b)}
+					for k := range size.people {
+						sub := fmt.Sprintf("%s-%d", tenant, k)
+						events = append(events,
+							about(1, event.TypeMemberJoined, tenant, data{"membership_id": sub, "sub": sub}).event(b),
+							about(1, event.TypeLicenseAssigned, tenant, data{"assignment_id": sub, "sub": sub, "license_type_id": "lt"}).in("a1").event(b))
+					}
+					m.apply(b, events...)
+				}
+				for b.Loop() {
+					found, err := m.Entities(context.Background(), refs)
+					if err == nil {
+						err = m.Count(context.Background(), found)
+					}
+					if err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
 }
