@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/avhub/avhub/core/event"
@@ -14,10 +15,13 @@ import (
 // with the tombstones of its parents, see project. So a deletion has to look at
 // all children that are there; those that come later look at it.
 
-// sweepRows are the children that are looked at at a time, as a tenant may have
-// a hundred thousand. Every look passes over all that are left, so looks should
-// be few.
-const sweepRows = 2000
+// A tenant may have a hundred thousand children. Their keys are read some at a
+// time, and each time passes over all that are left, so the times should be few;
+// their states, which are larger, are read in smaller parts.
+const (
+	sweepKeys = 20_000
+	sweepRows = 1000
+)
 
 // fall is a deletion of an entity that others belong to.
 type fall struct {
@@ -95,43 +99,47 @@ func (b *batch) sweep(ctx context.Context, now time.Time) error {
 // for those that also belong to one whose children are done: with these, all
 // falls were looked at.
 func (b *batch) sweepModel(ctx context.Context, m *model, statement string, of Ref, done map[Ref]bool, now time.Time) error {
+	most := b.models.sweepKeys
 	for last, more := "", true; more; {
-		some := batch{
-			models: b.models, db: b.db, log: b.log,
-			entities: map[Ref]*entity{}, orphans: map[string]struct{}{},
-		}
-		found := 0
+		keys := make([]string, 0, 64)
 		err := b.db.Query(ctx, func(rows *sql.Rows) error {
-			var encoded []byte
-			if err := rows.Scan(&last, &encoded); err != nil {
+			if err := rows.Scan(&last); err != nil {
 				return err
 			}
-			found++
-			if b.entities[Ref{m.kind, last}] != nil {
-				return nil // cascade has seen to it
-			}
-			ent := &entity{model: m, id: last, live: true, sought: true}
-			some.decode(ent, encoded)
-			if !ent.belongsToAny(done) {
-				some.take(ent)
-			}
+			keys = append(keys, last)
 			return nil
-		}, statement, of.ID, last)
+		}, statement, of.ID, last, most)
 		if err != nil {
 			return err
 		}
-		more = found == sweepRows
-		if len(some.order) == 0 {
-			continue
-		}
-		if err := some.fall(ctx, b); err != nil {
-			return err
-		}
-		if err := some.write(ctx, now); err != nil {
-			return err
+		more = len(keys) == most
+		// Of those that the batch knows cascade has seen to it.
+		keys = slices.DeleteFunc(keys, func(id string) bool { return b.entities[Ref{m.kind, id}] != nil })
+		for part := range slices.Chunk(keys, sweepRows) {
+			if err := b.sweepPart(ctx, m, part, done, now); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+func (b *batch) sweepPart(ctx context.Context, m *model, keys []string, done map[Ref]bool, now time.Time) error {
+	some := batch{
+		models: b.models, db: b.db, log: b.log,
+		entities: make(map[Ref]*entity, len(keys)), orphans: map[string]struct{}{},
+	}
+	for _, id := range keys {
+		some.add(m, id, false)
+	}
+	if err := some.rows(ctx, m, m.selectByKey, keys); err != nil {
+		return err
+	}
+	some.order = slices.DeleteFunc(some.order, func(ent *entity) bool { return ent.belongsToAny(done) })
+	if err := some.fall(ctx, b); err != nil {
+		return err
+	}
+	return some.write(ctx, now)
 }
 
 // fall replays all deletions of the batch from on the children in b.

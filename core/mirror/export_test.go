@@ -10,6 +10,9 @@ import (
 	"github.com/avhub/avhub/core/event"
 )
 
+// SweepBy makes the children of what is deleted be looked up so many at a time.
+func (m *Mirror) SweepBy(keys int) { m.models.sweepKeys = keys }
+
 // InMemory plays events without a database and returns a line for each entity:
 // its row and its encoded state.
 func InMemory(events []*event.Event, opts Options) (map[Ref]string, error) {

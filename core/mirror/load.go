@@ -100,13 +100,10 @@ func (b *batch) add(m *model, id string, above bool) bool {
 	if _, ok := b.entities[Ref{m.kind, id}]; ok {
 		return false
 	}
-	b.take(&entity{model: m, id: id, above: above})
-	return true
-}
-
-func (b *batch) take(ent *entity) {
-	b.entities[Ref{ent.model.kind, ent.id}] = ent
+	ent := &entity{model: m, id: id, above: above}
+	b.entities[Ref{m.kind, id}] = ent
 	b.order = append(b.order, ent)
+	return true
 }
 
 // rows reads the states of live entities.

@@ -74,7 +74,7 @@ type model struct {
 // parent is a register that names an entity of another kind.
 type parent struct {
 	field, kind string
-	statement   string // selects the children of some parents, see newStatements
+	statement   string // selects the keys of a parent's children, see newStatements
 }
 
 // rules are what the configuration decides about what events mean.
@@ -95,13 +95,14 @@ type models struct {
 	identities, organizations, applications, ssoProviders        *model
 	memberships, appAccess, licenses, subscriptions, invitations *model
 
-	list []*model // children before what they name
+	list      []*model // children before what they name
+	sweepKeys int      // see there
 	rules
 }
 
 func newModels(r rules) *models {
 	ms := &models{
-		rules: r,
+		rules: r, sweepKeys: sweepKeys,
 		identities: newModel(event.KindIdentity, "av_identities", "sub", []column{
 			{name: "username"}, {name: "display_name"},
 			{name: "given_name"}, {name: "family_name"}, {name: "middle_name"}, {name: "nickname"},

@@ -41,8 +41,8 @@ func newStatements(m *model) statements {
 	conflict := "ON CONFLICT (" + names[0] + ") DO UPDATE SET "
 	state := quote("sync_state")
 	for i := range m.parents {
-		m.parents[i].statement = fmt.Sprintf("SELECT %[1]s, %[2]s FROM %[3]s WHERE %[4]s = ? AND %[1]s > ? ORDER BY %[1]s LIMIT %[5]d",
-			names[0], state, table, quote(m.parents[i].field), sweepRows)
+		m.parents[i].statement = fmt.Sprintf("SELECT %[1]s FROM %[2]s WHERE %[3]s = ? AND %[1]s > ? ORDER BY %[1]s LIMIT ?",
+			names[0], table, quote(m.parents[i].field))
 	}
 	return statements{
 		selectByKey: fmt.Sprintf("SELECT %s, %s FROM %s WHERE %s IN %%s", names[0], state, table, names[0]),
