@@ -153,7 +153,9 @@ func (b *batch) graves(ctx context.Context) error {
 }
 
 // grave is the key of the entity's grave. Kinds have no slash.
-func (e *entity) grave() string { return e.model.kind + "/" + e.id }
+func (e *entity) grave() string { return grave(e.model, e.id) }
+
+func grave(m *model, id string) string { return m.kind + "/" + id }
 
 func (b *batch) decode(ent *entity, encoded []byte) {
 	var err error

@@ -72,7 +72,7 @@ func (q SQL) Query(ctx context.Context, scan func(rows *sql.Rows) error, query s
 }
 
 func (q SQL) prepared(ctx context.Context, query string) *sql.Stmt {
-	if q.tx == nil || q.store.dialect != SQLite {
+	if q.tx == nil || q.tx.snapshot || q.store.dialect != SQLite {
 		return nil // pgx keeps prepared statements itself
 	}
 	stmt := q.store.statements.get(query)

@@ -18,6 +18,9 @@ type transaction struct {
 	store  *Store
 	tx     *sql.Tx
 	client *ent.Client // made when first asked for
+	// snapshot: on SQLite it is on a connection of the reader's, which has none of
+	// the writer's prepared statements.
+	snapshot bool
 }
 
 func txFrom(ctx context.Context, s *Store) *transaction {

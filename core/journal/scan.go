@@ -1,0 +1,63 @@
+package journal
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/avhub/avhub/core/event"
+)
+
+// reappliedCounter counts the transactions of Reapply that changed what the
+// journal says of an event.
+const reappliedCounter = "journal_reapplied"
+
+// Span returns the positions of the oldest event that the journal still holds
+// and of the newest that it ever held, both 0 if there never was one. It reads in
+// the transaction that ctx carries.
+func (j *Journal) Span(ctx context.Context) (first, last int64, err error) {
+	db := j.store.SQL(ctx)
+	if last, err = lastPosition(ctx, db); err != nil {
+		return 0, 0, err
+	}
+	err = db.Query(ctx, func(rows *sql.Rows) error { return rows.Scan(&first) }, `SELECT coalesce(min(position), 0) FROM avhub_events`)
+	if err != nil {
+		return 0, 0, fmt.Errorf("read the first position: %w", err)
+	}
+	return first, last, nil
+}
+
+// Reapplied returns a number that changes whenever events that had failed were
+// applied after all. It reads in the transaction that ctx carries.
+func (j *Journal) Reapplied(ctx context.Context) (n int64, err error) {
+	err = j.store.SQL(ctx).Query(ctx, func(rows *sql.Rows) error { return rows.Scan(&n) },
+		`SELECT value FROM avhub_counters WHERE name = ?`, reappliedCounter)
+	if err != nil {
+		return 0, fmt.Errorf("read how often events were reapplied: %w", err)
+	}
+	return n, nil
+}
+
+// Each calls fn for the events at after < position ≤ until, in that order, with
+// what they say and whether they failed, and without what they changed. It reads
+// in the transaction that ctx carries, in one query: fn must not use the same
+// transaction.
+func (j *Journal) Each(ctx context.Context, after, until int64, fn func(*event.Event) error) error {
+	if after >= until {
+		return nil
+	}
+	return j.store.SQL(ctx).Query(ctx, func(rows *sql.Rows) error {
+		var position int64
+		var source, channel, failed string
+		var body []byte
+		if err := rows.Scan(&position, &source, &channel, &body, &failed); err != nil {
+			return fmt.Errorf("read the journal: %w", err)
+		}
+		ev, err := Decode(event.Channel(channel), body)
+		if err != nil {
+			return fmt.Errorf("event at position %d is not readable; was the table changed by hand? %w", position, err)
+		}
+		ev.Position, ev.Source, ev.Failed = position, source, failed
+		return fn(ev)
+	}, `SELECT position, source, channel, body, failed FROM avhub_events WHERE position > ? AND position <= ? ORDER BY position`, after, until)
+}
