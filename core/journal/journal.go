@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -257,7 +258,7 @@ func (j *Journal) collect(first *request, company int) []*request {
 func (j *Journal) commit(group []*request) {
 	start := time.Now()
 	receipts, err := j.write(group)
-	if err != nil && store.IsDataError(err) {
+	if err != nil && poisonous(err) {
 		j.commitEach(group)
 		return
 	}
@@ -285,18 +286,42 @@ func (j *Journal) complain(events int, err error) {
 	}
 }
 
-// commitEach finds the event whose values the database refuses. It alone is
-// journaled without the mirror and marked as failed; a poisonous event costs
-// only itself.
+// errPanic is a panic in the projection.
+var errPanic = errors.New("panic")
+
+// recoverInto makes an error of a panic in the projection, which must not take
+// the hub down with every event that waits.
+func recoverInto(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("apply events: %w: %v\n%s", errPanic, p, debug.Stack())
+	}
+}
+
+// poisonous tells whether one event's content may be to blame for an error, so
+// that the others of its group can be committed without it.
+func poisonous(err error) bool { return store.IsDataError(err) || errors.Is(err, errPanic) }
+
+// refused is the reason for which a poisonous event is marked as failed.
+func refused(err error) string {
+	if errors.Is(err, errPanic) {
+		reason, _, _ := strings.Cut(err.Error(), "\n") // the stack is in the log
+		return "a fault of avhub: " + reason
+	}
+	return fmt.Sprintf("the database refused a value: %v", err)
+}
+
+// commitEach finds the event whose values the database refuses, or that the
+// mirror stumbles over. It alone is journaled without the mirror and marked as
+// failed; a poisonous event costs only itself.
 func (j *Journal) commitEach(group []*request) {
 	for _, r := range group {
 		start := time.Now()
 		one := []*request{r}
 		receipts, err := j.write(one)
-		if err != nil && store.IsDataError(err) {
+		if err != nil && poisonous(err) {
 			j.log.Warn().Str("source", r.event.Source).Str("event", r.event.ID).Err(err).
 				Msg("the mirror could not hold an event; it is journaled and delivered, see `avhub event list --failed`")
-			receipts, err = j.writeFailed(one, fmt.Sprintf("the database refused a value: %v", err))
+			receipts, err = j.writeFailed(one, refused(err))
 		}
 		j.metrics.commit(1, time.Since(start), err)
 		if err != nil {
@@ -323,13 +348,7 @@ func (j *Journal) writeFailed(group []*request, reason string) ([]Receipt, error
 }
 
 func (j *Journal) transact(group []*request, project func(context.Context, []*event.Event) error) (receipts []Receipt, err error) {
-	// A panic in the projection must not take the hub down with every event
-	// that waits; it is an error like any other.
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("commit events: panic: %v\n%s", p, debug.Stack())
-		}
-	}()
+	defer recoverInto(&err)
 	committed := false
 	if j.observer != nil {
 		var ended func(bool)

@@ -287,22 +287,6 @@ func TestNothingIsAcceptedWhileTheMirrorCannotFollow(t *testing.T) {
 	})
 }
 
-func TestAPanicInTheProjectionIsAnError(t *testing.T) {
-	t.Parallel()
-	b := setup(t, storetest.SQLite(t), projector{func(_ context.Context, events []*event.Event) error {
-		if events[0].ID == "bad" {
-			panic("bug")
-		}
-		return nil
-	}}, journal.Options{})
-	if _, err := b.append(decoded(t, "s", body("bad", "t", "{}"))); err == nil {
-		t.Error("accepted")
-	}
-	if _, err := b.append(decoded(t, "s", body("good", "t", "{}"))); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestLaw10_AFullQueuePushesBack(t *testing.T) {
 	t.Parallel()
 	hold := make(chan struct{})

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/avhub/avhub/core/event"
+	"github.com/avhub/avhub/core/store"
 )
 
 // LaneHash is the number under which the events of a key (Event.TenantKey,
@@ -57,6 +58,10 @@ type Query struct {
 
 // Read returns the events that q selects, in the order of their positions.
 func (j *Journal) Read(ctx context.Context, q Query) ([]*event.Event, error) {
+	return j.read(ctx, j.store.ReadSQL(), q)
+}
+
+func (j *Journal) read(ctx context.Context, db store.SQL, q Query) ([]*event.Event, error) {
 	if q.Limit == 0 {
 		q.Limit = 100
 	}
@@ -67,7 +72,7 @@ func (j *Journal) Read(ctx context.Context, q Query) ([]*event.Event, error) {
 	query, args := q.sql()
 	var events []*event.Event
 	bytes := 0
-	err = j.store.ReadSQL().Query(ctx, func(rows *sql.Rows) error {
+	err = db.Query(ctx, func(rows *sql.Rows) error {
 		ev, err := scan(rows)
 		if err != nil {
 			return err

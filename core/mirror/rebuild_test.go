@@ -271,7 +271,7 @@ func TestLaw7_ARebuildThatEndsAnywhereIsFinishedByTheNext(t *testing.T) {
 					t.Fatalf("%s: %v", key, is)
 				}
 			}
-			b.journal(t, history(10 + chunks))
+			b.journal(t, history(10+chunks))
 			if _, err := b.Rebuild(context.Background(), b.log, mirror.RebuildOptions{}); err != nil {
 				t.Fatal(err)
 			}
