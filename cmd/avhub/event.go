@@ -16,8 +16,8 @@ import (
 )
 
 func (c *cli) eventVerbs() *cobra.Command {
-	return c.group("event", "Look at the events in the journal, or send one to try things out", "",
-		c.eventList(), c.eventShow(), c.eventTail(), c.eventSend())
+	return c.group("event", "Look at the events in the journal, apply failed ones again, or send one to try things out", "",
+		c.eventList(), c.eventShow(), c.eventTail(), c.eventReapply(), c.eventSend())
 }
 
 // eventJSON is an event as --json prints it. Members are only ever added.

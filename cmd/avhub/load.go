@@ -9,8 +9,11 @@ import (
 
 	"github.com/avhub/avhub/config"
 	"github.com/avhub/avhub/core/event"
+	"github.com/avhub/avhub/core/hub"
 	"github.com/avhub/avhub/core/journal"
+	"github.com/avhub/avhub/core/mirror"
 	"github.com/avhub/avhub/core/store"
+	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 )
 
@@ -67,13 +70,23 @@ func (c *cli) load(f *configFlags, sections ...string) (*config.Config, error) {
 type data struct {
 	*store.Store
 	cfg     *config.Config
-	journal *journal.Journal // for reading alone
+	journal *journal.Journal // it appends nothing
 }
 
 // withData opens the database that the configuration names, which must exist and
 // have this version's schema, and calls do with it.
 func (c *cli) withData(ctx context.Context, f *configFlags, do func(data) error) error {
 	return c.withSections(ctx, f, []string{"storage"}, do)
+}
+
+// withMirror is withData for what writes the mirror: it needs to know the rules
+// of the configuration, too.
+func (c *cli) withMirror(ctx context.Context, f *configFlags, do func(data, *mirror.Mirror) error) error {
+	return c.withSections(ctx, f, []string{"storage", "mirror"}, func(d data) error {
+		m := hub.NewMirror(d.Store, d.cfg, zerolog.Nop()) // what fails is told by the verb
+		d.journal = journal.New(d.Store, m, journal.Options{})
+		return do(d, m)
+	})
 }
 
 // withSections is withData for verbs that need more of the configuration.

@@ -16,7 +16,7 @@ func (c *cli) root() *cobra.Command {
 			"Try it with nothing else installed: avhub dev. Set it up: avhub init.",
 		c.devVerb(), c.initVerb(), c.checkVerb(), c.serveVerb(), c.migrateVerb(), c.backfillVerb(), c.configVerbs(),
 		c.eventVerbs(), c.pluginVerbs(), c.deliveryVerbs(), c.tenantVerbs(),
-		c.accessVerbs(), c.sessionVerbs(),
+		c.accessVerbs(), c.sessionVerbs(), c.mirrorGroup(),
 		c.versionVerb(), c.completionVerb(),
 	)
 	root.AddCommand(c.mirrorVerbs()...)
@@ -51,7 +51,7 @@ func verbParts() []part {
 	return []part{
 		{"Run the hub", []string{"dev", "init", "check", "serve", "migrate", "backfill", "config"}},
 		{"Work with events and deliveries", []string{"event", "plugin", "delivery", "tenant"}},
-		{"Look into the mirror", []string{"org", "identity", "member", "app", "sso", "grant", "license", "subscription", "invitation", "access", "session"}},
+		{"Look into the mirror", []string{"org", "identity", "member", "app", "sso", "grant", "license", "subscription", "invitation", "access", "session", "mirror"}},
 	}
 }
 

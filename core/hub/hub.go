@@ -95,6 +95,9 @@ func New(ctx context.Context, cfg *config.Config, opts Options) (_ *Hub, err err
 		return nil, err
 	}
 	h.mirror = NewMirror(h.store, cfg, opts.Log)
+	if err := h.checkRules(ctx); err != nil {
+		return nil, err
+	}
 	h.access = access.New(h.store, access.Options{Log: opts.Log, Entries: opts.AccessEntries, Features: cfg.Features})
 	h.journal = journal.New(h.store, h.mirror, journal.Options{Log: opts.Log, Registerer: h.metrics, Observer: h.access})
 	h.sessions = session.NewSchedule(h.store, cfg.Mirror.Sessions.CleanupEvery, session.Options{
@@ -125,6 +128,17 @@ func mirrorOptions(cfg *config.Config, log zerolog.Logger) mirror.Options {
 		Log: log, ApplicationID: cfg.Mirror.ApplicationID, MarkDeleted: cfg.Mirror.OnDelete == "mark",
 		PlanFrom: cfg.Mirror.PlanFrom, PlanApplication: cfg.Mirror.PlanApplicationID(),
 	}
+}
+
+// checkRules warns where rows that are there mean something else than those that
+// this configuration would write.
+func (h *Hub) checkRules(ctx context.Context) error {
+	same, err := h.mirror.CheckRules(ctx)
+	if err == nil && !same {
+		h.log.Warn().Msg("the mirror was built under other rules (mirror.application_id, on_delete, plan_from, plan_application, " +
+			"or an earlier version); run `avhub mirror rebuild`")
+	}
+	return err
 }
 
 func (h *Hub) migrate(ctx context.Context) error {
