@@ -36,8 +36,14 @@ type TableReport struct {
 	examples int // rows that have some
 }
 
+func newTableReport(table string) *TableReport {
+	return &TableReport{Table: table, Examples: []Difference{}}
+}
+
 // Clean tells whether all is as it has to be.
-func (t *TableReport) Clean() bool { return t.Missing+t.Unexpected+t.Different == 0 }
+func (t *TableReport) Clean() bool { return t.troubles() == 0 }
+
+func (t *TableReport) troubles() int64 { return t.Missing + t.Unexpected + t.Different }
 
 // comparison goes over all entities once, in the order of their graves: the kind,
 // a slash, the id.
@@ -86,7 +92,7 @@ func (c *comparison) run(ctx context.Context) ([]*TableReport, error) {
 	}
 	defer closeGraves()
 	c.tables = nil
-	c.graves = &TableReport{Table: gravesTable}
+	c.graves = newTableReport(gravesTable)
 	for _, kind := range c.kinds {
 		if err := c.skipGraves(graves, kind+"/"); err != nil {
 			return nil, err
@@ -124,7 +130,7 @@ func (c *comparison) skipGraves(graves *stream[liveGrave], until string) error {
 var isTrue, isFalse = []byte("true"), []byte("false")
 
 func (c *comparison) model(ctx context.Context, m *model, graves *stream[liveGrave]) error {
-	t := &TableReport{Table: m.table}
+	t := newTableReport(m.table)
 	c.tables = append(c.tables, t)
 	rows, closeRows, err := c.mirror.liveRows(ctx, m)
 	if err != nil {
@@ -186,8 +192,7 @@ func (c *comparison) entity(m *model, id string, t *TableReport, expected *strea
 	g, hasGrave := graves.take(grave(m, id))
 	wantRow := known && want.row.exists
 	wantGrave := known && !want.row.exists
-	before := *t
-	beforeGraves := *c.graves
+	before := t.troubles() + c.graves.troubles()
 	exists := Difference{Entity: m.kind, ID: id, Field: existsField}
 	switch {
 	case wantRow && hasRow:
@@ -227,13 +232,11 @@ func (c *comparison) entity(m *model, id string, t *TableReport, expected *strea
 		exists.Expected, exists.Found = isFalse, isTrue
 		c.example(c.graves, exists)
 	}
-	if t.troubles() == before.troubles() && c.graves.troubles() == beforeGraves.troubles() {
+	if t.troubles()+c.graves.troubles() == before {
 		return nil
 	}
 	return c.differs(grave(m, id))
 }
-
-func (t *TableReport) troubles() int64 { return t.Missing + t.Unexpected + t.Different }
 
 func (c *comparison) example(t *TableReport, of ...Difference) {
 	if t.examples < c.examples {

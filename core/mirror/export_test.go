@@ -13,6 +13,9 @@ import (
 // SweepBy makes the children of what is deleted be looked up so many at a time.
 func (m *Mirror) SweepBy(keys int) { m.models.sweepKeys = keys }
 
+// FoldWithin makes folds keep only so many states in memory.
+func (m *Mirror) FoldWithin(states int) { m.foldStates = states }
+
 // InMemory plays events without a database and returns a line for each entity:
 // its row and its encoded state.
 func InMemory(events []*event.Event, opts Options) (map[Ref]string, error) {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/avhub/avhub/core/event"
 	"github.com/avhub/avhub/core/store"
@@ -35,7 +34,9 @@ type fold struct {
 	models  *models
 	scratch *store.Store
 	recent  map[string]*folded // by grave
+	states  int                // at most, of recent
 	bytes   int                // about, of recent
+	buried  filter             // those that have a tombstone
 
 	position  int64 // up to which events are in it
 	reapplied int64 // see Log
@@ -63,15 +64,14 @@ type Tally struct {
 	Refused int64 `json:"refused"`
 }
 
-func newFold(ctx context.Context, ms *models) (*fold, error) {
+func (m *Mirror) newFold(ctx context.Context) (*fold, error) {
 	scratch, err := store.OpenScratch(ctx)
 	if err != nil {
 		return nil, err
 	}
-	f := &fold{models: ms, scratch: scratch, recent: map[string]*folded{}}
+	f := &fold{models: m.models, scratch: scratch, states: m.foldStates, recent: map[string]*folded{}, buried: newFilter()}
 	for _, table := range [...]string{
-		// deleted tells those that have a tombstone, which the others ask for.
-		`CREATE TABLE states (id TEXT PRIMARY KEY, deleted INTEGER NOT NULL, sync_state BLOB NOT NULL) WITHOUT ROWID`,
+		`CREATE TABLE states (id TEXT PRIMARY KEY, sync_state BLOB NOT NULL) WITHOUT ROWID`,
 		`CREATE TABLE differing (id TEXT PRIMARY KEY) WITHOUT ROWID`,
 	} {
 		if _, err := scratch.SQL(ctx).Exec(ctx, table); err != nil {
@@ -164,7 +164,7 @@ func (f *fold) merge(told []*effect) error {
 			}
 		}
 	}
-	if len(f.recent) > foldStates || f.bytes > foldBytes {
+	if len(f.recent) > f.states || f.bytes > foldBytes {
 		return f.flush()
 	}
 	return nil
@@ -205,132 +205,17 @@ func (f *fold) flush() error {
 	rows := make([][]any, 0, len(f.recent))
 	for _, id := range slices.Sorted(maps.Keys(f.recent)) { // neighbours share pages
 		if ent := f.recent[id]; ent.dirty {
-			rows = append(rows, []any{id, !ent.state.deleted.isZero(), ent.state.encode()})
+			if !ent.state.deleted.isZero() {
+				f.buried.add(id)
+			}
+			rows = append(rows, []any{id, ent.state.encode()})
 		}
 	}
 	f.recent, f.bytes = map[string]*folded{}, 0
 	return f.within(func(ctx context.Context, db store.SQL) error {
-		return db.Insert(ctx, `INSERT INTO states (id, deleted, sync_state)`, rows,
-			`ON CONFLICT (id) DO UPDATE SET deleted = excluded.deleted, sync_state = excluded.sync_state`)
+		return db.Insert(ctx, `INSERT INTO states (id, sync_state)`, rows,
+			`ON CONFLICT (id) DO UPDATE SET sync_state = excluded.sync_state`)
 	})
-}
-
-// shown is an entity as it has to be.
-type shown struct {
-	model   *model
-	id      string
-	known   bool // the journal says something about it
-	state   state
-	encoded []byte
-	row     row
-}
-
-// page returns the entities of a model that follow the one with the id after, in
-// the order of their ids' bytes.
-func (f *fold) page(m *model, after string) ([]*shown, error) {
-	if err := f.flush(); err != nil {
-		return nil, err
-	}
-	from := grave(m, after)
-	end := m.kind + string(rune('/'+1))
-	var page []*shown
-	err := f.within(func(ctx context.Context, db store.SQL) error {
-		if err := db.Query(ctx, func(rows *sql.Rows) error {
-			var id string
-			s := &shown{model: m, known: true}
-			if err := rows.Scan(&id, &s.encoded); err != nil {
-				return err
-			}
-			s.id = id[len(m.kind)+1:]
-			page = append(page, s)
-			return nil
-		}, `SELECT id, sync_state FROM states WHERE id > ? AND id < ? ORDER BY id LIMIT ?`, from, end, pageRows); err != nil {
-			return err
-		}
-		return f.show(ctx, db, page)
-	})
-	return page, err
-}
-
-// at returns entities by their graves, also those of which nothing is known.
-func (f *fold) at(graves []string) ([]*shown, error) {
-	if err := f.flush(); err != nil {
-		return nil, err
-	}
-	var list []*shown
-	byGrave := map[string]*shown{}
-	for _, g := range graves {
-		kind, id, _ := strings.Cut(g, "/")
-		m := f.models.byKind(kind)
-		if m == nil {
-			m = &model{kind: kind} // of a grave that stands for nothing
-		}
-		s := &shown{model: m, id: id}
-		list, byGrave[g] = append(list, s), s
-	}
-	err := f.within(func(ctx context.Context, db store.SQL) error {
-		if err := db.In(ctx, func(rows *sql.Rows) error {
-			var id string
-			var encoded []byte
-			if err := rows.Scan(&id, &encoded); err != nil {
-				return err
-			}
-			byGrave[id].known, byGrave[id].encoded = true, encoded
-			return nil
-		}, `SELECT id, sync_state FROM states WHERE id IN %s`, graves); err != nil {
-			return err
-		}
-		return f.show(ctx, db, list)
-	})
-	return list, err
-}
-
-// show projects the rows of entities.
-func (f *fold) show(ctx context.Context, db store.SQL, list []*shown) error {
-	tombs := map[string]clock{}
-	var parents []string
-	for _, s := range list {
-		if !s.known {
-			continue
-		}
-		var err error
-		if s.state, err = decodeState(s.model, s.encoded); err != nil {
-			return err
-		}
-		for i := range s.model.parents {
-			p := &s.model.parents[i]
-			of := p.kind + "/" + s.state.parent(p.field)
-			if _, ok := tombs[of]; !ok {
-				tombs[of] = clock{}
-				parents = append(parents, of)
-			}
-		}
-	}
-	if err := db.In(ctx, func(rows *sql.Rows) error {
-		var id string
-		var encoded []byte
-		if err := rows.Scan(&id, &encoded); err != nil {
-			return err
-		}
-		kind, _, _ := strings.Cut(id, "/")
-		parent, err := decodeState(f.models.byKind(kind), encoded)
-		tombs[id] = parent.deleted
-		return err
-	}, `SELECT id, sync_state FROM states WHERE deleted = 1 AND id IN %s`, parents); err != nil {
-		return err
-	}
-	for _, s := range list {
-		if !s.known {
-			continue
-		}
-		var floor clock
-		for i := range s.model.parents {
-			p := &s.model.parents[i]
-			floor = latest(floor, tombs[p.kind+"/"+s.state.parent(p.field)])
-		}
-		s.row = s.model.project(&s.state, floor)
-	}
-	return nil
 }
 
 // size returns the number of entities.

@@ -49,6 +49,8 @@ type Mirror struct {
 	log    zerolog.Logger
 	now    func() time.Time
 	models *models
+	// foldStates bounds the states that a fold keeps in memory.
+	foldStates int
 }
 
 // New returns a mirror in st, whose schema must be up to date.
@@ -56,7 +58,7 @@ func New(st *store.Store, opts Options) *Mirror {
 	if opts.Now == nil {
 		opts.Now = store.Now
 	}
-	return &Mirror{store: st, log: opts.Log, now: opts.Now, models: newModels(rules{
+	return &Mirror{store: st, log: opts.Log, now: opts.Now, foldStates: foldStates, models: newModels(rules{
 		applicationID: opts.ApplicationID, markDeleted: opts.MarkDeleted,
 		planFrom: opts.PlanFrom, planApplication: opts.PlanApplication,
 	})}

@@ -97,7 +97,7 @@ func (m *Mirror) Rebuild(ctx context.Context, log Log, opts RebuildOptions) (*Re
 }
 
 func (m *Mirror) rebuild(ctx context.Context, log Log, kinds []string, opts RebuildOptions) (done *Rebuilt, err error) {
-	f, err := newFold(ctx, m.models)
+	f, err := m.newFold(ctx)
 	if err != nil {
 		return nil, err
 	}

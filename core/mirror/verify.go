@@ -64,7 +64,7 @@ func (m *Mirror) Verify(ctx context.Context, log Log, opts VerifyOptions) (repor
 	if err != nil {
 		return nil, fmt.Errorf("verify the mirror: %w", err)
 	}
-	f, err := newFold(ctx, m.models)
+	f, err := m.newFold(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("verify the mirror: %w", err)
 	}
