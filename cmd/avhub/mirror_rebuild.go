@@ -136,14 +136,13 @@ func (c *cli) printDifferences(r *mirror.Report) error {
 // sayTally tells of the events that are not in what the journal says.
 func (c *cli) sayTally(t mirror.Tally) {
 	if t.Failed > 0 {
-		c.say("%s failed when they came and are left out; `avhub event list --failed` shows them", count(t.Failed, "event"))
+		c.say("%s left out, as the mirror could not apply what they say: `avhub event list --failed`", were(t.Failed, "event"))
 	}
 	if t.Appliable > 0 {
-		c.say("%s of them can probably be applied now: `avhub event reapply --all`", thousands(t.Appliable))
+		c.say("%s of them can probably be applied by now: `avhub event reapply --all`", thousands(t.Appliable))
 	}
 	if t.Refused > 0 {
-		c.say("%s applied when they came, but this version cannot use their data: what they said is not in the comparison",
-			were(t.Refused, "event"))
+		c.say("%s applied by another version, and this one cannot use the data: what was said is not in the comparison", were(t.Refused, "event"))
 	}
 }
 
