@@ -116,12 +116,7 @@ func (c *cli) printDifferences(r *mirror.Report) error {
 	t := newTable("ENTITY", "ID", "FIELD", "EXPECTED", "FOUND")
 	for _, table := range r.Tables {
 		for _, d := range table.Examples {
-			field := d.Field
-			if strings.HasPrefix(table.Table, "avhub_") {
-				field = "(no row) " + field
-			}
-			expected, found := string(d.Expected), string(d.Found)
-			t.add(d.Entity, d.ID, field, expected, found)
+			t.add(d.Entity, d.ID, d.Field, string(d.Expected), string(d.Found))
 		}
 	}
 	if len(t.rows) == 0 {

@@ -119,13 +119,17 @@ func (c *comparison) skipGraves(graves *stream[liveGrave], until string) error {
 		kind, id, _ := strings.Cut(g.id, "/")
 		if c.all && !slices.Contains(c.kinds, kind) {
 			c.graves.Unexpected++
-			c.example(c.graves, Difference{Entity: kind, ID: id, Field: existsField, Expected: isFalse, Found: isTrue})
+			c.example(c.graves, Difference{Entity: kind, ID: id, Field: graveField, Expected: isFalse, Found: isTrue})
 			if err := c.differs(g.id); err != nil {
 				return err
 			}
 		}
 	}
 }
+
+// graveField is the pseudo field of a Difference that stands for what is
+// remembered of an entity without a row.
+const graveField = "grave"
 
 var isTrue, isFalse = []byte("true"), []byte("false")
 
@@ -220,16 +224,16 @@ func (c *comparison) entity(m *model, id string, t *TableReport, expected *strea
 			c.graves.Equal++
 		} else {
 			c.graves.Different++
-			c.example(c.graves, Difference{Entity: m.kind, ID: id, Field: "sync_state"})
+			c.example(c.graves, Difference{Entity: m.kind, ID: id, Field: graveField})
 		}
 	case wantGrave:
 		c.graves.Rows++
 		c.graves.Missing++
-		exists.Expected, exists.Found = isTrue, isFalse
+		exists.Field, exists.Expected, exists.Found = graveField, isTrue, isFalse
 		c.example(c.graves, exists)
 	case hasGrave:
 		c.graves.Unexpected++
-		exists.Expected, exists.Found = isFalse, isTrue
+		exists.Field, exists.Expected, exists.Found = graveField, isFalse, isTrue
 		c.example(c.graves, exists)
 	}
 	if t.troubles()+c.graves.troubles() == before {

@@ -125,8 +125,9 @@ func (m *Mirror) liveGraves(ctx context.Context) (*stream[liveGrave], func(), er
 type Difference struct {
 	Entity string `json:"entity"`
 	ID     string `json:"id"`
-	// Field is a column, or "exists" for the row itself, or "sync_state", of
-	// which no values are told.
+	// Field is a column, or "exists" for the row itself, or "grave" for what is
+	// remembered of an entity without a row. The values of sync_state and of
+	// graves that are there are not told.
 	Field    string          `json:"field"`
 	Expected json.RawMessage `json:"expected,omitempty"`
 	Found    json.RawMessage `json:"found,omitempty"`

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -18,8 +19,9 @@ type nothing struct{}
 
 func (nothing) Apply(context.Context, []*event.Event) error { return nil }
 
-// What it takes to build the mirror from nothing, and to prove it: 5,000 tenants,
-// 100,000 people in them with access to an application, 310,000 events.
+// What it takes to build the mirror from nothing while events come, and to prove
+// it: 5,000 tenants, 100,000 people in them with access to an application, 310,000
+// events.
 func BenchmarkRebuild(b *testing.B) {
 	const tenants, people = 5_000, 100_000
 	for database, open := range map[string]func(testing.TB) bench{"sqlite": onSQLite, "postgres": onPostgres} {
@@ -70,6 +72,8 @@ func BenchmarkRebuild(b *testing.B) {
 				}})
 			}
 			waiting.Wait()
+			hub := journal.New(at.Store, at.Mirror, journal.Options{})
+			go hub.Run(ctx)
 			b.ResetTimer()
 			for range b.N {
 				stages := map[mirror.Stage]time.Duration{}
@@ -86,11 +90,16 @@ func BenchmarkRebuild(b *testing.B) {
 						most = max(most, memory.HeapInuse)
 					}
 				}
+				waited, quiet := waits(ctx, b, hub)
 				start := time.Now()
 				done, err := at.Rebuild(ctx, log, mirror.RebuildOptions{Progress: progress})
 				if err != nil {
 					b.Fatal(err)
 				}
+				quiet()
+				slices.Sort(*waited)
+				b.Logf("meanwhile %d appends waited %v at the median, %v at the 99th percentile, %v at most", len(*waited),
+					(*waited)[len(*waited)/2], (*waited)[len(*waited)*99/100], (*waited)[len(*waited)-1])
 				b.Logf("rebuild: %d events, %d rows in %v: %v; heap %d MiB", done.Events, done.Changed(), time.Since(start), stages, most>>20)
 				b.ReportMetric(float64(events)/stages[mirror.StageFold].Seconds(), "folded/s")
 				b.ReportMetric(float64(done.Changed())/stages[mirror.StageWrite].Seconds(), "rows/s")
@@ -104,4 +113,32 @@ func BenchmarkRebuild(b *testing.B) {
 			}
 		})
 	}
+}
+
+// waits appends an event now and then, until it is told to be quiet, and collects
+// how long each took.
+func waits(ctx context.Context, b *testing.B, log *journal.Journal) (*[]time.Duration, func()) {
+	var waited []time.Duration
+	quiet, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := 0; ; i++ {
+			select {
+			case <-quiet:
+				return
+			case <-time.After(5 * time.Millisecond):
+			}
+			ev := said{
+				typ: event.TypeSubjectUpdated, id: fmt.Sprintf("late_%p_%d", quiet, i), at: time.Hour, tenant: "tnt_00001",
+				data: data{"sub": fmt.Sprintf("usr_%06d", i), "locale": "nb"},
+			}.event(b)
+			start := time.Now()
+			if _, err := log.Append(ctx, ev); err != nil {
+				b.Error(err)
+				return
+			}
+			waited = append(waited, time.Since(start))
+		}
+	}()
+	return &waited, func() { close(quiet); <-done }
 }
