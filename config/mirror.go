@@ -16,7 +16,7 @@ type Mirror struct {
 	ApplicationID   string   `json:"application_id" doc:"Your application: its app_access events alone set has_app_access and app_role of identities. Without it, those of any application do. After a change run: avhub mirror rebuild." example:"app_ledger"`
 	OnDelete        string   `json:"on_delete" doc:"What becomes of the row of a tenant that is deleted: remove it, or mark it with the status deleted. Its applications, memberships and so on go either way. After a change run: avhub mirror rebuild." enum:"remove|mark" default:"remove"`
 	PlanFrom        []string `json:"plan_from" doc:"Where an organization's plan is read: the first of these that is there. data.plan and data.settings.plan are what tenant events say; subscription is the license type of the tenant's active subscription to plan_application. After a change run: avhub mirror rebuild." enum:"data.plan|data.settings.plan|subscription" default:"[\"data.plan\", \"data.settings.plan\", \"subscription\"]"`
-	PlanApplication string   `json:"plan_application" doc:"The application whose subscriptions tell the plan; without it, application_id. Without either, no subscription tells a plan."`
+	PlanApplication string   `json:"plan_application" doc:"The application whose subscriptions tell the plan; without it, application_id. Without either, no subscription tells a plan. After a change run: avhub mirror rebuild."`
 
 	Tenants  TenantDatabases `json:"tenants" doc:"Whether each tenant's rows are also kept in a database of its own."`
 	Sessions Sessions        `json:"sessions" doc:"When sessions of people that are over are removed from av_identity_sessions."`

@@ -38,26 +38,43 @@ func (j *Journal) Reapplied(ctx context.Context) (n int64, err error) {
 	return n, nil
 }
 
+// eachEvents are read with one query, which so ends before a limit that a
+// database may set to the time of a query.
+const eachEvents = 4096
+
 // Each calls fn for the events at after < position ≤ until, in that order, with
 // what they say and whether they failed, and without what they changed. It reads
-// in the transaction that ctx carries, in one query: fn must not use the same
-// transaction.
+// in the transaction that ctx carries, which fn must not use.
 func (j *Journal) Each(ctx context.Context, after, until int64, fn func(*event.Event) error) error {
-	if after >= until {
-		return nil
-	}
-	return j.store.SQL(ctx).Query(ctx, func(rows *sql.Rows) error {
-		var position int64
-		var source, channel, failed string
-		var body []byte
-		if err := rows.Scan(&position, &source, &channel, &body, &failed); err != nil {
+	db := j.store.SQL(ctx)
+	for ; after < until; after += eachEvents {
+		err := db.Query(ctx, func(rows *sql.Rows) error {
+			ev, err := scanSaid(rows)
+			if err != nil {
+				return err
+			}
+			return fn(ev)
+		}, `SELECT position, source, channel, body, failed FROM avhub_events WHERE position > ? AND position <= ? ORDER BY position`,
+			after, min(after+eachEvents, until))
+		if err != nil {
 			return fmt.Errorf("read the journal: %w", err)
 		}
-		ev, err := Decode(event.Channel(channel), body)
-		if err != nil {
-			return fmt.Errorf("event at position %d is not readable; was the table changed by hand? %w", position, err)
-		}
-		ev.Position, ev.Source, ev.Failed = position, source, failed
-		return fn(ev)
-	}, `SELECT position, source, channel, body, failed FROM avhub_events WHERE position > ? AND position <= ? ORDER BY position`, after, until)
+	}
+	return nil
+}
+
+// scanSaid scans an event without what the mirror made of it.
+func scanSaid(rows *sql.Rows) (*event.Event, error) {
+	var position int64
+	var source, channel, failed string
+	var body []byte
+	if err := rows.Scan(&position, &source, &channel, &body, &failed); err != nil {
+		return nil, err
+	}
+	ev, err := Decode(event.Channel(channel), body)
+	if err != nil {
+		return nil, fmt.Errorf("event at position %d is not readable; was the table changed by hand? %w", position, err)
+	}
+	ev.Position, ev.Source, ev.Failed = position, source, failed
+	return ev, nil
 }

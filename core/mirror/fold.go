@@ -175,7 +175,7 @@ func (f *fold) merge(told []*effect) error {
 func (f *fold) within(fn func(ctx context.Context, db store.SQL) error) error {
 	err := f.scratch.InTx(context.Background(), func(ctx context.Context) error { return fn(ctx, f.scratch.SQL(ctx)) })
 	if err != nil {
-		return fmt.Errorf("use the scratch database: %w", err)
+		return fmt.Errorf("use a temporary file, in the folder that TMPDIR names: %w", err)
 	}
 	return nil
 }

@@ -143,7 +143,11 @@ func (r *liveRow) differences(s *shown) []Difference {
 	for i := range s.model.columns {
 		c := &s.model.columns[i]
 		if want := c.form.arg(s.row.values[i]); !sameValue(c.form, want, r.values[i]) {
-			differ(c.name, want, r.values[i])
+			found := r.values[i]
+			if b, ok := asFlag(found); ok && c.form == flag {
+				found = b
+			}
+			differ(c.name, want, found)
 		}
 	}
 	for i, micros := range [...]int64{s.row.created, s.row.updated} {
@@ -167,13 +171,8 @@ func sameValue(f form, want, found any) bool {
 		s, ok := found.(string)
 		return ok && s == want
 	case flag:
-		if n, ok := found.(int64); ok { // SQLite has no booleans
-			found = n != 0
-			if n != 0 && n != 1 {
-				return false
-			}
-		}
-		return found == want
+		b, ok := asFlag(found)
+		return ok && b == want
 	case number:
 		return found == want
 	case moment:
@@ -182,6 +181,15 @@ func sameValue(f form, want, found any) bool {
 	}
 	b, ok := asBytes(found)
 	return ok && sameJSON([]byte(want.(store.JSON)), b)
+}
+
+// asFlag reads a boolean, which SQLite keeps as a number.
+func asFlag(v any) (is, ok bool) {
+	if n, isNumber := v.(int64); isNumber && (n == 0 || n == 1) {
+		return n == 1, true
+	}
+	is, ok = v.(bool)
+	return is, ok
 }
 
 func asBytes(v any) ([]byte, bool) {
