@@ -192,7 +192,7 @@ func TestLaw3_VerifyNamesExactlyWhatIsDamagedAndRebuildMendsIt(t *testing.T) {
 		opts := mirror.Options{PlanApplication: "a1"}
 		b := withJournal(t, fresh, opts)
 		b.FoldWithin(3) // most of what is folded has been put away before
-		rounds := 8
+		rounds := 5
 		if testing.Short() {
 			rounds = 2
 		}
@@ -236,7 +236,7 @@ func TestLaw7_ARebuildThatEndsAnywhereIsFinishedByTheNext(t *testing.T) {
 	onEach(t, func(t *testing.T, fresh bench) {
 		b := withJournal(t, fresh, mirror.Options{})
 		var people []*event.Event
-		for i := range 1800 { // several chunks
+		for i := range 1100 { // several chunks
 			people = append(people, about(1, event.TypeSubjectCreated, "t1", data{"sub": fmt.Sprintf("p%04d", i), "email": "x@a.example"}).event(t))
 		}
 		b.journal(t, append(people, history(1)...))
@@ -258,7 +258,7 @@ func TestLaw7_ARebuildThatEndsAnywhereIsFinishedByTheNext(t *testing.T) {
 			}})
 			stop()
 			if err == nil {
-				if chunks < 4 {
+				if chunks < 3 {
 					t.Errorf("it took only %d chunks", chunks)
 				}
 				b.wantClean(t)
