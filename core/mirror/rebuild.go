@@ -272,7 +272,7 @@ func (m *Mirror) put(ctx context.Context, list []*shown) error {
 			gone[s.model] = append(gone[s.model], s.id)
 			continue
 		}
-		b.add(s.model, s.id)
+		b.add(s.model, s.id, false)
 		ent := b.entities[Ref{s.model.kind, s.id}]
 		ent.state, ent.now = s.state, s.row
 		// As if there were a row and a grave, and both looked otherwise: so it is

@@ -106,9 +106,8 @@ func (f *fold) show(ctx context.Context, db store.SQL, list []*shown) error {
 		if err := rows.Scan(&id, &encoded); err != nil {
 			return err
 		}
-		kind, _, _ := strings.Cut(id, "/")
-		parent, err := decodeState(f.models.byKind(kind), encoded)
-		tombs[id] = parent.deleted
+		var err error
+		tombs[id], err = decodeTombstone(encoded)
 		return err
 	}, `SELECT id, sync_state FROM states WHERE id IN %s`, parents); err != nil {
 		return err
