@@ -116,7 +116,7 @@ func (c *cli) printReapplied(done journal.Outcomes, dryRun, asJSON bool) error {
 func (c *cli) sayReapplied(done journal.Outcomes, dryRun bool) error {
 	if len(done.StillFailed) > 0 {
 		t := newTable("POSITION", "TYPE", "TENANT", "STILL FAILS")
-		t.wide = true
+		t.whole = 3
 		for _, f := range done.StillFailed {
 			t.add(strconv.FormatInt(f.Position, 10), f.Type, f.TenantID, f.Reason)
 		}
