@@ -32,6 +32,7 @@ const (
 // grow with the journal.
 type fold struct {
 	models  *models
+	live    *store.Store // the mirror's own
 	scratch *store.Store
 	recent  map[string]*folded // by grave
 	states  int                // at most, of recent
@@ -39,6 +40,7 @@ type fold struct {
 	buried  filter             // those that have a tombstone
 
 	position  int64 // up to which events are in it
+	fact      int64 // the last fact that is, by its row
 	reapplied int64 // see Log
 	tally     Tally
 }
@@ -69,7 +71,7 @@ func (m *Mirror) newFold(ctx context.Context) (*fold, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &fold{models: m.models, scratch: scratch, states: m.foldStates, recent: map[string]*folded{}, buried: newFilter()}
+	f := &fold{models: m.models, live: m.store, scratch: scratch, states: m.foldStates, recent: map[string]*folded{}, buried: newFilter()}
 	for _, table := range [...]string{
 		`CREATE TABLE states (id TEXT PRIMARY KEY, sync_state BLOB NOT NULL) WITHOUT ROWID`,
 		`CREATE TABLE differing (id TEXT PRIMARY KEY) WITHOUT ROWID`,
@@ -87,8 +89,9 @@ func (f *fold) close() error { return f.scratch.Close() }
 // since.
 var errReapplied = errors.New("events that had failed were applied meanwhile")
 
-// catchUp folds what the journal holds beyond the fold's position. It reads in
-// the transaction that ctx carries.
+// catchUp folds what the journal holds beyond the fold's position, and the facts
+// of first fills beyond the last one. It reads in the transaction that ctx
+// carries.
 func (f *fold) catchUp(ctx context.Context, log Log, progress func(done, total int64)) error {
 	last, err := wholeJournal(ctx, log)
 	if err != nil {
@@ -101,6 +104,9 @@ func (f *fold) catchUp(ctx context.Context, log Log, progress func(done, total i
 		f.reapplied = reapplied
 	case f.reapplied != reapplied:
 		return errReapplied
+	}
+	if err := f.addFacts(ctx); err != nil {
+		return fmt.Errorf("fold what first fills have read: %w", err)
 	}
 	if f.position >= last {
 		return nil
@@ -139,6 +145,39 @@ func (f *fold) add(events []*event.Event) error {
 		return err
 	}
 	f.position = events[len(events)-1].Position
+	return nil
+}
+
+// addFacts folds the facts that it does not have yet. They are written by one
+// transaction after another, so that rows are numbered in the order of commits.
+func (f *fold) addFacts(ctx context.Context) error {
+	for more := true; more; {
+		var told []*effect
+		read := 0
+		err := f.live.SQL(ctx).Query(ctx, func(rows *sql.Rows) error {
+			read++
+			var key string
+			var readAt int64
+			var stored []byte
+			if err := rows.Scan(&f.fact, &key, &readAt, &stored); err != nil {
+				return err
+			}
+			fact, err := ParseFact(key, readAt, stored)
+			if err != nil {
+				return err
+			}
+			effects, err := f.models.factEffects(&fact)
+			told = append(told, effects...)
+			return err
+		}, `SELECT "id", "key", "read_at", "fact" FROM avhub_backfill_facts WHERE id > ? ORDER BY id LIMIT ?`, f.fact, foldEvents)
+		if err != nil {
+			return err
+		}
+		if err := f.merge(told); err != nil {
+			return err
+		}
+		more = read == foldEvents
+	}
 	return nil
 }
 
