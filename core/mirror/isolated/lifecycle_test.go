@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -229,21 +230,18 @@ func TestADatabaseThatIsAheadOfTheHubIsNotFedUntilItIsRebuilt(t *testing.T) {
 func TestOldSchemasAreLeftToMigrateWhereThatIsManual(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
-	r := setup(t, storetest.SQLite(t), isolated.Config{URL: "sqlite://" + t.TempDir() + "/{tenant_id}.db", Manual: true})
+	folder := t.TempDir()
+	r := setup(t, storetest.SQLite(t), isolated.Config{URL: "sqlite://" + folder + "/{tenant_id}.db", Manual: true})
 	w := &world{Rand: random(1), t: t}
 	r.say([]said{w.about(event.TypeTenantCreated, "t1", nil), w.about(event.TypeTenantCreated, "t2", nil)})
 	r.settle() // new ones get their schema all the same
-	st := r.open("t1")
-	if _, err := st.SQL(ctx).Exec(ctx, `DROP TABLE avhub_tenant_people`); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := st.SQL(ctx).Exec(ctx, `CREATE TABLE avhub_tenant_people (id text NOT NULL PRIMARY KEY, tenant_id text NOT NULL, sub text NOT NULL)`); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := st.SQL(ctx).Exec(ctx, `DELETE FROM avhub_migrations WHERE id = (SELECT MAX(id) FROM avhub_migrations)`); err != nil {
-		t.Fatal(err)
-	}
 	r.restart()
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		if err := os.Remove(filepath.Join(folder, "t1.db"+suffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+	}
+	storetest.Old(t, filepath.Join(folder, "t1.db"))
 	r.say([]said{w.about(event.TypeTenantUpdated, "t1", nil)})
 	if _, err := r.Dispatch(ctx); err != nil {
 		t.Fatal(err)
