@@ -24,6 +24,7 @@ type describedJSON struct {
 	Order        plugin.Order    `json:"order"`
 	Coalesce     bool            `json:"coalesce"`
 	Counts       bool            `json:"counts"`
+	Body         bool            `json:"body"` // it asks for the bytes that the provider sent
 	ConfigSchema json.RawMessage `json:"config_schema,omitempty"`
 }
 
@@ -57,7 +58,7 @@ func (c *cli) pluginDescribe() *cobra.Command {
 		}
 		if *asJSON {
 			return c.writeJSON(describedJSON{
-				args[0], info.Name, info.Version, info.Summary, info.Events, info.Order, info.Coalesce, info.Counts, info.ConfigSchema,
+				args[0], info.Name, info.Version, info.Summary, info.Events, info.Order, info.Coalesce, info.Counts, info.Body, info.ConfigSchema,
 			})
 		}
 		return c.printDescribed(info)
@@ -73,6 +74,9 @@ func (c *cli) printDescribed(info plugin.Info) error {
 	}
 	if info.Counts {
 		text += "its organizations come with their subscriptions, licenses and members\n"
+	}
+	if info.Body {
+		text += "it gets the bytes that the provider sent\n"
 	}
 	var schema schemaNode
 	if len(info.ConfigSchema) > 0 {

@@ -20,6 +20,7 @@ type Consumer struct {
 	order    plugin.Order
 	coalesce bool
 	counts   bool // organizations come with what belongs to them
+	body     bool // the plugin asks for the bytes as they were sent
 	types    []string
 	matcher  event.Matcher
 	epoch    int64
@@ -98,7 +99,7 @@ func (c *Consumer) waitReady(ctx context.Context) error {
 
 func (c *Consumer) describe() error {
 	info, _ := c.deps.Plugin.Info()
-	c.order, c.coalesce, c.counts = info.Order, info.Coalesce, info.Counts
+	c.order, c.coalesce, c.counts, c.body = info.Order, info.Coalesce, info.Counts, info.Body
 	if c.types = c.cfg.Events; len(c.types) == 0 {
 		c.types = info.Events
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/avhub/avhub/core/fanout"
+	"github.com/avhub/avhub/core/plugin"
 	"github.com/avhub/avhub/sdk/plugin/pluginpb"
 )
 
@@ -518,4 +519,29 @@ func TestCoalescedEventsThatKeepFailingAreGivenUp(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestTheBodyTravelsOnlyToAPluginThatAsksForIt(t *testing.T) {
+	onBoth(t, func(t *testing.T, b *bundle) {
+		b.plugin.deliver = func(*pluginpb.Event, []byte) (*pluginpb.Verdict, []byte) { return applied(), nil }
+		asks := &fake{order: plugin.PerTenant, body: true, deliver: b.plugin.deliver}
+		// With its body once more, this event is over what an event may have.
+		large := fmt.Sprintf(`{ "pad":%q }`, strings.Repeat("x", 600<<10))
+		b.append("t1", "small", `{"n": 1}`)
+		b.append("t1", "large", large)
+		b.start()
+		b.start(func(c *fanout.Config, d *fanout.Deps) { c.Name, d.Plugin = "q", asks })
+		for _, f := range []*fake{b.plugin, asks} {
+			b.until("both events are delivered", func() bool { return len(f.delivered()) == 2 })
+		}
+		for i, data := range []string{`{"n": 1}`, large} {
+			if body := b.plugin.seen[i].GetBody(); len(body) != 0 {
+				t.Errorf("a plugin that does not ask got %d bytes", len(body))
+			}
+			body := string(asks.seen[i].GetBody())
+			if !strings.HasPrefix(body, `{"id":`) || !strings.HasSuffix(body, data+"}") || string(asks.seen[i].GetData()) != data {
+				t.Errorf("event %d came with the body %.200q", i, body)
+			}
+		}
+	})
 }

@@ -115,7 +115,9 @@ func (c *Consumer) prepare(b *batch) (*pluginpb.DeliverRequest, error) {
 			ev.Entities = append(ev.Entities, &pluginpb.Entity{Kind: ref.Kind, Id: ref.ID, Json: entities[ref]})
 		}
 		n := proto.Size(ev)
-		if n > maxEvent {
+		// The body says what the data says, once more: asking for it must not make
+		// an event too large.
+		if n-len(ev.Body) > maxEvent {
 			if i == 0 {
 				b.oversized, i = n, 1
 			}
@@ -165,6 +167,9 @@ func (c *Consumer) wire(b *batch, i int, it *item) *pluginpb.Event {
 		Attempt: uint32(attempt), Replay: b.letter != nil, Superseded: ev.Superseded,
 		ChangesOmitted: uint32(ev.ChangesOmitted), Data: ev.Data,
 		Evidence: evidence(ev),
+	}
+	if c.body {
+		out.Body = ev.Evidence.Body
 	}
 	for _, ch := range ev.Changes {
 		out.Changes = append(out.Changes, &pluginpb.Change{

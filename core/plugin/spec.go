@@ -136,6 +136,7 @@ type Info struct {
 	Order        Order
 	Coalesce     bool
 	Counts       bool            // its organizations come with what belongs to them
+	Body         bool            // its events come with the bytes that the provider sent
 	ConfigSchema json.RawMessage // JSON Schema, draft 2020-12
 	Features     []string
 }
@@ -198,6 +199,7 @@ func infoFromWire(d *pluginpb.DescribeResponse) (Info, error) {
 		Name: d.GetName(), Version: d.GetVersion(), Summary: d.GetSummary(), Events: d.GetEvents(),
 		Coalesce: d.GetCoalesce(), ConfigSchema: d.GetConfigSchema(), Features: d.GetFeatures(),
 		Counts: slices.Contains(d.GetFeatures(), plugin.FeatureCounts),
+		Body:   slices.Contains(d.GetFeatures(), plugin.FeatureBody),
 	}
 	switch d.GetOrder() {
 	case pluginpb.Order_ORDER_PER_TENANT:

@@ -126,6 +126,7 @@ type description struct {
 	Order        string          `json:"order"`
 	Coalesce     bool            `json:"coalesce"`
 	Counts       bool            `json:"counts"`
+	Body         bool            `json:"body"`
 	ConfigSchema json.RawMessage `json:"config_schema"`
 }
 
@@ -139,7 +140,7 @@ func (p Plugin[C, S]) writeDescription(w io.Writer, format string) error {
 		enc.SetIndent("", "  ")
 		return enc.Encode(description{
 			Name: p.Info.Name, Version: p.Info.Version, Summary: p.Info.Summary,
-			Events: p.Info.Events, Order: p.Info.Order.String(), Coalesce: p.Info.Coalesce, Counts: p.Info.Counts,
+			Events: p.Info.Events, Order: p.Info.Order.String(), Coalesce: p.Info.Coalesce, Counts: p.Info.Counts, Body: p.Info.Body,
 			ConfigSchema: srv.describe.GetConfigSchema(),
 		})
 	}
@@ -159,6 +160,9 @@ func (p Plugin[C, S]) writeDescription(w io.Writer, format string) error {
 	}
 	if p.Info.Counts {
 		fmt.Fprintf(w, "its organizations come with their subscriptions, licenses and members\n")
+	}
+	if p.Info.Body {
+		fmt.Fprintf(w, "it gets the bytes that the provider sent\n")
 	}
 	fmt.Fprintf(w, "configuration:\n")
 	for _, f := range sch.Fields() {

@@ -32,7 +32,8 @@
 //
 // The tags of Config yield its schema, its defaults, its documentation and what
 // is hidden; package schema lists them. The values of secret fields are also
-// hidden in every log line, reason and diagnostic that leaves the process.
+// hidden in every log line, reason and diagnostic that leaves the process. What
+// tags cannot say, a method Validate of Config can: `avhub check` asks it, too.
 //
 // # Delivering
 //

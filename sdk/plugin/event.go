@@ -53,6 +53,10 @@ type Event struct {
 	// Raw is the event's data, a JSON object, as the provider sent it. Use Data
 	// to read it. It must not be modified.
 	Raw json.RawMessage `json:"data"`
+	// Body is the whole body that the provider sent and signed, byte for byte,
+	// for connectors with Info.Body. It is empty for what nobody sent. It must
+	// not be modified.
+	Body []byte `json:"-"`
 	// Evidence says who vouches for the event.
 	Evidence Evidence `json:"evidence"`
 	// Entities are the mirror's rows that came with the event. Use Data to read

@@ -20,6 +20,9 @@ const (
 	// MaxMessageBytes bounds a gRPC message in either direction. Both sides have
 	// to set it, as gRPC's own default is 4 MiB and for receiving only.
 	MaxMessageBytes = 16 << 20
+	// FeatureBody, likewise, asks for the bytes that the provider sent: see
+	// Info.Body.
+	FeatureBody = "body"
 	// MaxStateBytes bounds what a connector remembers for one key, as JSON.
 	MaxStateBytes = 64 << 10
 )

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"regexp"
 	"strings"
+
+	"github.com/avhub/avhub/sdk/schema"
 )
 
 // Plugin is a whole connector: who it is, and how to open it. C is the struct
@@ -110,6 +112,20 @@ type Info struct {
 	// Members. They are counted for each batch, which takes time that grows with
 	// the tenants' people, so it is for connectors that use them.
 	Counts bool
+	// Body asks for Event.Body, the bytes that the provider sent. It is for
+	// connectors that pass on or keep the proof itself; Event.Raw has the data.
+	Body bool
+}
+
+// Validator is a configuration that knows rules which tags cannot say: two keys
+// that exclude each other, text that must be a template. It is implemented by C
+// or *C.
+type Validator interface {
+	// Validate is asked after the tags found nothing wrong, also when a
+	// configuration is only being checked. It opens nothing and reaches nothing
+	// outside. Each problem says where, what is wrong and what would be right,
+	// and quotes no secret.
+	Validate() []schema.Problem
 }
 
 // validate finds the author's mistakes, all at once, before a hub has to.

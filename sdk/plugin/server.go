@@ -61,6 +61,9 @@ func newServer[C, S any](p Plugin[C, S], stderr io.Writer) (*server[C, S], error
 	if p.Info.Counts {
 		features = append(features, FeatureCounts)
 	}
+	if p.Info.Body {
+		features = append(features, FeatureBody)
+	}
 	m := &mask{}
 	return &server[C, S]{
 		p:         p,
@@ -156,10 +159,36 @@ func decodeConfig[C any](raw []byte) (C, []*pluginpb.Diagnostic) {
 		}
 	}
 	var diags []*pluginpb.Diagnostic
-	for _, p := range schema.Decode(tree, &cfg) {
+	problems := schema.Decode(tree, &cfg)
+	if len(problems) == 0 {
+		problems = validate(&cfg)
+	}
+	for _, p := range problems {
 		diags = append(diags, problemToWire(p))
 	}
 	return cfg, diags
+}
+
+// validate asks the configuration itself, if it has an opinion.
+func validate[C any](cfg *C) (problems []schema.Problem) {
+	v, ok := any(cfg).(Validator)
+	if !ok {
+		return nil
+	}
+	err := guard(func() error {
+		problems = v.Validate()
+		return nil
+	})
+	if err != nil {
+		return []schema.Problem{{Kind: schema.BadSchema, Summary: "the connector failed to judge its configuration",
+			Detail: "this is a bug of the connector: its Validate panicked"}}
+	}
+	m := &mask{}
+	m.set(*cfg)
+	for i := range problems {
+		problems[i].Summary, problems[i].Detail = m.hide(problems[i].Summary), m.hide(problems[i].Detail)
+	}
+	return problems
 }
 
 // Check asks the connector whether it reaches its world. One that cannot tell

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/avhub/avhub/sdk/plugin/pluginpb"
+	"github.com/avhub/avhub/sdk/schema"
 )
 
 func openStateless(context.Context, struct{}, *slog.Logger) (Connector[struct{}], error) {
@@ -394,5 +395,79 @@ func TestLogLinesCarryLevelsAndAttributesForTheHub(t *testing.T) {
 	}
 	if lines[3]["a"] != 1.0 || fmt.Sprint(lines[3]["g"]) != "map[b:bad]" {
 		t.Errorf("%v", lines[3])
+	}
+}
+
+func TestAConnectorThatAsksForTheBodyGetsItsBytes(t *testing.T) {
+	t.Parallel()
+	var got []byte
+	p := always(connector[testState]{deliver: func(_ context.Context, ev Event, _ *testState) error {
+		got = ev.Body
+		return nil
+	}})
+	without, err := serve(t, p).Describe(t.Context(), &pluginpb.DescribeRequest{})
+	if err != nil || len(without.GetFeatures()) != 0 {
+		t.Errorf("a connector that does not ask describes %v, %v", without.GetFeatures(), err)
+	}
+	p.Info.Body = true
+	r := serveConfigured(t, p)
+	with, err := r.Describe(t.Context(), &pluginpb.DescribeRequest{})
+	if err != nil || fmt.Sprint(with.GetFeatures()) != "[body]" {
+		t.Errorf("a connector that asks describes %v, %v", with.GetFeatures(), err)
+	}
+	req := batchOf("k")
+	req.Events[0].Body = []byte("{ \"as\":\t\"sent\" }\n")
+	r.mustDeliver(t, req)
+	if string(got) != "{ \"as\":\t\"sent\" }\n" {
+		t.Errorf("it got %q", got)
+	}
+}
+
+// judging is a configuration with rules of its own.
+type judging struct {
+	A     string `json:"a" doc:"A." required:"true"`
+	Token string `json:"token" doc:"T." secret:"true"`
+}
+
+func (j *judging) Validate() []schema.Problem {
+	switch j.A {
+	case "good":
+		return nil
+	case "panic":
+		panic(j.Token)
+	}
+	return []schema.Problem{{Path: schema.Path{"a"}, Summary: "is not good", Detail: "it goes with " + j.Token}}
+}
+
+func TestAConfigurationWithRulesOfItsOwnIsHeldToThemAlsoWhenItIsOnlyChecked(t *testing.T) {
+	t.Parallel()
+	opened := 0
+	r := serve(t, Plugin[judging, struct{}]{Info: testInfo(), Open: func(context.Context, judging, *slog.Logger) (Connector[struct{}], error) {
+		opened++
+		return connector[struct{}]{}, nil
+	}})
+	for _, dry := range []bool{true, false} {
+		for cfg, want := range map[string]string{
+			`{"a":"good","token":"canary-token"}`:  "",
+			`{"a":"bad","token":"canary-token"}`:   "a: is not good; it goes with " + schema.RedactedText,
+			`{"a":"panic","token":"canary-token"}`: "the connector failed to judge its configuration; this is a bug of the connector: its Validate panicked",
+			`{}`:                                   "a: is missing; set a to text (A)", // the tags come first
+		} {
+			before := opened
+			resp, err := r.Configure(t.Context(), &pluginpb.ConfigureRequest{Config: []byte(cfg), DryRun: dry})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := ""
+			for _, d := range resp.GetDiagnostics() {
+				got += diagnosticLine(d)
+			}
+			if got != want {
+				t.Errorf("dry %v, %s: %q, want %q", dry, cfg, got, want)
+			}
+			if opens := opened > before; opens != (want == "" && !dry) {
+				t.Errorf("dry %v, %s: opened %v", dry, cfg, opens)
+			}
+		}
 	}
 }

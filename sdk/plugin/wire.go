@@ -33,6 +33,7 @@ func eventFromWire(ev *pluginpb.Event) Event {
 		Superseded:     ev.GetSuperseded(),
 		ChangesOmitted: int(ev.GetChangesOmitted()),
 		Raw:            ev.GetData(),
+		Body:           ev.GetBody(),
 		Evidence: Evidence{
 			KeyID:        ev.GetEvidence().GetKeyId(),
 			Signature:    ev.GetEvidence().GetSignature(),

@@ -247,7 +247,8 @@ type DescribeResponse struct {
 	// JSON Schema (draft 2020-12) of the configuration; members that hold
 	// secrets carry "writeOnly": true.
 	ConfigSchema []byte `protobuf:"bytes,7,opt,name=config_schema,json=configSchema,proto3" json:"config_schema,omitempty"`
-	// Optional parts of this protocol that the connector asks for: "counts".
+	// Optional parts of this protocol that the connector asks for: "counts",
+	// "body" for Event.body.
 	Features      []string `protobuf:"bytes,8,rep,name=features,proto3" json:"features,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -718,8 +719,12 @@ type Event struct {
 	Data           []byte    `protobuf:"bytes,17,opt,name=data,proto3" json:"data,omitempty"`                                            // the event's data, a JSON object
 	Evidence       *Evidence `protobuf:"bytes,18,opt,name=evidence,proto3" json:"evidence,omitempty"`
 	Entities       []*Entity `protobuf:"bytes,19,rep,name=entities,proto3" json:"entities,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The whole body as the provider sent it, byte for byte; for connectors that
+	// describe the feature "body". Empty when nothing was sent: the hub made the
+	// event itself.
+	Body          []byte `protobuf:"bytes,20,opt,name=body,proto3" json:"body,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Event) Reset() {
@@ -881,6 +886,13 @@ func (x *Event) GetEvidence() *Evidence {
 func (x *Event) GetEntities() []*Entity {
 	if x != nil {
 		return x.Entities
+	}
+	return nil
+}
+
+func (x *Event) GetBody() []byte {
+	if x != nil {
+		return x.Body
 	}
 	return nil
 }
@@ -1284,7 +1296,7 @@ const file_connector_proto_rawDesc = "" +
 	"\x06states\x18\x02 \x03(\v2,.avhub.plugin.v1.DeliverResponse.StatesEntryR\x06states\x1a9\n" +
 	"\vStatesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"\xd9\x04\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"\xed\x04\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x10\n" +
@@ -1307,7 +1319,8 @@ const file_connector_proto_rawDesc = "" +
 	"\x0fchanges_omitted\x18\x10 \x01(\rR\x0echangesOmitted\x12\x12\n" +
 	"\x04data\x18\x11 \x01(\fR\x04data\x125\n" +
 	"\bevidence\x18\x12 \x01(\v2\x19.avhub.plugin.v1.EvidenceR\bevidence\x123\n" +
-	"\bentities\x18\x13 \x03(\v2\x17.avhub.plugin.v1.EntityR\bentities\"t\n" +
+	"\bentities\x18\x13 \x03(\v2\x17.avhub.plugin.v1.EntityR\bentities\x12\x12\n" +
+	"\x04body\x18\x14 \x01(\fR\x04body\"t\n" +
 	"\x06Change\x12\x16\n" +
 	"\x06entity\x18\x01 \x01(\tR\x06entity\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x14\n" +
