@@ -11,8 +11,9 @@ export GOFLAGS := $(strip $(filter-out -buildvcs=%,$(shell go env GOFLAGS)) -bui
 GOBUILD = CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
 # Each folder here that has a main.go becomes a binary: the hub, the bundled
-# connectors, and the example of one.
-COMMANDS := $(patsubst %/main.go,%,$(wildcard cmd/avhub/main.go plugins/*/main.go examples/notify/main.go))
+# connectors, and the examples of such. A server of one's own is no connector.
+COMMANDS := $(patsubst %/main.go,%,$(wildcard cmd/avhub/main.go plugins/*/main.go) \
+	$(filter-out examples/embed/main.go,$(wildcard examples/*/main.go)))
 BINARIES := $(foreach c,$(COMMANDS),$(if $(filter cmd/avhub,$(c)),bin/avhub,bin/avhub-$(notdir $(c))))
 
 .PHONY: help build run test lint fmt generate migration migration-sum check-generated golden fuzz bench clean $(BINARIES)

@@ -30,9 +30,11 @@ const lasting = "avhub-lasting"
 
 func buildPrograms() error {
 	for name, args := range map[string][]string{
-		"avhub":        {"."},
-		lasting:        append(buildFlags(), "."),
-		"avhub-notify": {"../../examples/notify"},
+		"avhub":         {"."},
+		lasting:         append(buildFlags(), "."),
+		"avhub-notify":  {"../../examples/notify"},
+		"avhub-slack":   {"../../examples/slack"},
+		"avhub-forward": {"../../examples/forward"},
 	} {
 		cmd := exec.Command("go", append([]string{"build", "-o", filepath.Join(programDir, name)}, args...)...)
 		if out, err := cmd.CombinedOutput(); err != nil {

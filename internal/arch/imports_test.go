@@ -69,6 +69,11 @@ func within(folders ...string) func(string) bool {
 	}
 }
 
+// connectors are the folders in which there are connectors.
+func connectors() []string {
+	return []string{"plugins", "examples/notify", "examples/slack", "examples/forward"}
+}
+
 func sameRoom(from, to string) bool { return room(from) == room(to) }
 
 // rules of imports. A package is bound by all that apply to it.
@@ -113,15 +118,15 @@ func rules() []rule {
 			allowed: sameRoom,
 		},
 		{
-			why:  "bundled connectors and the example of one use what every author has: sdk, and nothing else",
-			from: within("plugins", "examples/notify"),
+			why:  "bundled connectors and the examples of such use what every author has: sdk, and nothing else",
+			from: within(connectors()...),
 			allowed: func(from, to string) bool {
 				return sameRoom(from, to) || within("sdk")(to)
 			},
 		},
 		{
 			why:  "other examples are a team's own programs, which can import what the module offers, not its internals or another command",
-			from: func(path string) bool { return within("examples")(path) && !within("examples/notify")(path) },
+			from: func(path string) bool { return within("examples")(path) && !within(connectors()...)(path) },
 			allowed: func(from, to string) bool {
 				return sameRoom(from, to) || within("core", "config", "ent", "sdk")(to)
 			},
@@ -228,6 +233,7 @@ func TestTheRulesOfImportsBite(t *testing.T) {
 		{from: "plugins/stripe", to: "core/event", broken: "what every author has"},
 		{from: "plugins/stripe", to: "plugins/auditlog", broken: "what every author has"},
 		{from: "examples/notify", to: "config", broken: "what every author has"},
+		{from: "examples/forward", to: "core/event", broken: "what every author has"},
 		{from: "examples/mounted", to: "internal/pgtest", broken: "not its internals"},
 		{from: "core/hub", to: "plugins/stripe", broken: "are ends"},
 		{from: "core/hub", to: "cmd/avhub", broken: "are ends"},

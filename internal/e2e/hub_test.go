@@ -126,6 +126,12 @@ func freeAddress(t *testing.T) string {
 // start runs the hub and waits until it answers.
 func (h *hub) start() {
 	h.t.Helper()
+	h.launch()
+	h.ready()
+}
+
+func (h *hub) launch() {
+	h.t.Helper()
 	cmd := exec.Command(binary, "serve")
 	cmd.Dir = h.dir
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}
@@ -136,6 +142,10 @@ func (h *hub) start() {
 	h.mu.Lock()
 	h.cmd = cmd
 	h.mu.Unlock()
+}
+
+func (h *hub) ready() {
+	h.t.Helper()
 	h.until("the hub answers", func() bool {
 		resp, err := http.Get("http://" + h.admin + "/readyz")
 		if err != nil {
