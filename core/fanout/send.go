@@ -116,8 +116,8 @@ func (c *Consumer) prepare(b *batch) (*pluginpb.DeliverRequest, error) {
 		}
 		n := proto.Size(ev)
 		// The body says what the data says, once more: asking for it must not make
-		// an event too large.
-		if n-len(ev.Body) > maxEvent {
+		// an event too large. But a small data may come in a body of any size.
+		if n-len(ev.Body) > maxEvent || len(ev.Body) > 2*maxEvent {
 			if i == 0 {
 				b.oversized, i = n, 1
 			}

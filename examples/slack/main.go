@@ -94,8 +94,8 @@ func (r route) takes(v view) bool {
 		return r.fits(v.Event.Type)
 	}
 	for _, tenant := range r.Tenants {
-		if tenant == v.Event.TenantID || tenant == v.Organization.Slug {
-			return tenant != ""
+		if tenant != "" && (tenant == v.Event.TenantID || tenant == v.Organization.Slug || tenant == v.ifType("tenant.", "slug")) {
+			return true
 		}
 	}
 	return false
