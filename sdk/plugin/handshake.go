@@ -17,12 +17,12 @@ const (
 	// FeatureCounts, among the features that a connector describes, asks for
 	// organizations with what belongs to them: see Info.Counts.
 	FeatureCounts = "counts"
-	// MaxMessageBytes bounds a gRPC message in either direction. Both sides have
-	// to set it, as gRPC's own default is 4 MiB and for receiving only.
-	MaxMessageBytes = 16 << 20
 	// FeatureBody, likewise, asks for the bytes that the provider sent: see
 	// Info.Body.
 	FeatureBody = "body"
+	// MaxMessageBytes bounds a gRPC message in either direction. Both sides have
+	// to set it, as gRPC's own default is 4 MiB and for receiving only.
+	MaxMessageBytes = 16 << 20
 	// MaxStateBytes bounds what a connector remembers for one key, as JSON.
 	MaxStateBytes = 64 << 10
 )
