@@ -137,6 +137,8 @@ type Info struct {
 	Coalesce     bool
 	Counts       bool            // its organizations come with what belongs to them
 	Body         bool            // its events come with the bytes that the provider sent
+	Notifies     bool            // every event is an effect of its own
+	KeepsHistory bool            // what is outside tells the way, not only where things stand
 	ConfigSchema json.RawMessage // JSON Schema, draft 2020-12
 	Features     []string
 }
@@ -198,8 +200,9 @@ func infoFromWire(d *pluginpb.DescribeResponse) (Info, error) {
 	info := Info{
 		Name: d.GetName(), Version: d.GetVersion(), Summary: d.GetSummary(), Events: d.GetEvents(),
 		Coalesce: d.GetCoalesce(), ConfigSchema: d.GetConfigSchema(), Features: d.GetFeatures(),
-		Counts: slices.Contains(d.GetFeatures(), plugin.FeatureCounts),
-		Body:   slices.Contains(d.GetFeatures(), plugin.FeatureBody),
+		Counts:   slices.Contains(d.GetFeatures(), plugin.FeatureCounts),
+		Body:     slices.Contains(d.GetFeatures(), plugin.FeatureBody),
+		Notifies: d.GetNotifies(), KeepsHistory: d.GetKeepsHistory(),
 	}
 	switch d.GetOrder() {
 	case pluginpb.Order_ORDER_PER_TENANT:

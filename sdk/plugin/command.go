@@ -127,6 +127,8 @@ type description struct {
 	Coalesce     bool            `json:"coalesce"`
 	Counts       bool            `json:"counts"`
 	Body         bool            `json:"body"`
+	Notifies     bool            `json:"notifies"`
+	KeepsHistory bool            `json:"keeps_history"`
 	ConfigSchema json.RawMessage `json:"config_schema"`
 }
 
@@ -141,6 +143,7 @@ func (p Plugin[C, S]) writeDescription(w io.Writer, format string) error {
 		return enc.Encode(description{
 			Name: p.Info.Name, Version: p.Info.Version, Summary: p.Info.Summary,
 			Events: p.Info.Events, Order: p.Info.Order.String(), Coalesce: p.Info.Coalesce, Counts: p.Info.Counts, Body: p.Info.Body,
+			Notifies: p.Info.Notifies, KeepsHistory: p.Info.KeepsHistory,
 			ConfigSchema: srv.describe.GetConfigSchema(),
 		})
 	}
@@ -163,6 +166,12 @@ func (p Plugin[C, S]) writeDescription(w io.Writer, format string) error {
 	}
 	if p.Info.Body {
 		fmt.Fprintf(w, "it gets the bytes that the provider sent\n")
+	}
+	if p.Info.Notifies {
+		fmt.Fprintf(w, "every event is an effect of its own\n")
+	}
+	if p.Info.KeepsHistory {
+		fmt.Fprintf(w, "what it leaves outside tells the way, not only where things stand\n")
 	}
 	fmt.Fprintf(w, "configuration:\n")
 	for _, f := range sch.Fields() {

@@ -115,6 +115,17 @@ type Info struct {
 	// Body asks for Event.Body, the bytes that the provider sent. It is for
 	// connectors that pass on or keep the proof itself; Event.Raw has the data.
 	Body bool
+	// Notifies is for connectors to which every event is an effect of its own: a
+	// message, a line of a log. An event of an older revision is still told then,
+	// and no snapshot of the present makes up for events that were missed. Each
+	// effect carries its event's idempotency key. The hub delivers as ever; the
+	// test kit, package plugintest, asks less of its laws 6, 8 and 10.
+	Notifies bool
+	// KeepsHistory is for connectors whose outside tells the way that things
+	// took, not only where they stand: a downgrade leaves the larger database
+	// behind. The test kit does not ask that a snapshot looks like the full
+	// history then (law 10).
+	KeepsHistory bool
 }
 
 // Validator is a configuration that knows rules which tags cannot say: two keys

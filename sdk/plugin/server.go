@@ -78,6 +78,8 @@ func newServer[C, S any](p Plugin[C, S], stderr io.Writer) (*server[C, S], error
 			Events:       p.Info.Events,
 			Order:        p.Info.Order.toWire(),
 			Coalesce:     p.Info.Coalesce,
+			Notifies:     p.Info.Notifies,
+			KeepsHistory: p.Info.KeepsHistory,
 			ConfigSchema: js,
 			Features:     features,
 		},

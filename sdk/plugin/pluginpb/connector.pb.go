@@ -249,7 +249,11 @@ type DescribeResponse struct {
 	ConfigSchema []byte `protobuf:"bytes,7,opt,name=config_schema,json=configSchema,proto3" json:"config_schema,omitempty"`
 	// Optional parts of this protocol that the connector asks for: "counts",
 	// "body" for Event.body.
-	Features      []string `protobuf:"bytes,8,rep,name=features,proto3" json:"features,omitempty"`
+	Features []string `protobuf:"bytes,8,rep,name=features,proto3" json:"features,omitempty"`
+	// Every event is an effect of its own, such as a message or a line of a log.
+	Notifies bool `protobuf:"varint,9,opt,name=notifies,proto3" json:"notifies,omitempty"`
+	// What is outside tells the way that things took, not only where they stand.
+	KeepsHistory  bool `protobuf:"varint,10,opt,name=keeps_history,json=keepsHistory,proto3" json:"keeps_history,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -338,6 +342,20 @@ func (x *DescribeResponse) GetFeatures() []string {
 		return x.Features
 	}
 	return nil
+}
+
+func (x *DescribeResponse) GetNotifies() bool {
+	if x != nil {
+		return x.Notifies
+	}
+	return false
+}
+
+func (x *DescribeResponse) GetKeepsHistory() bool {
+	if x != nil {
+		return x.KeepsHistory
+	}
+	return false
 }
 
 type ConfigureRequest struct {
@@ -1257,7 +1275,7 @@ var File_connector_proto protoreflect.FileDescriptor
 const file_connector_proto_rawDesc = "" +
 	"\n" +
 	"\x0fconnector.proto\x12\x0favhub.plugin.v1\"\x11\n" +
-	"\x0fDescribeRequest\"\xfd\x01\n" +
+	"\x0fDescribeRequest\"\xbe\x02\n" +
 	"\x10DescribeResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x18\n" +
@@ -1266,7 +1284,10 @@ const file_connector_proto_rawDesc = "" +
 	"\x05order\x18\x05 \x01(\x0e2\x16.avhub.plugin.v1.OrderR\x05order\x12\x1a\n" +
 	"\bcoalesce\x18\x06 \x01(\bR\bcoalesce\x12#\n" +
 	"\rconfig_schema\x18\a \x01(\fR\fconfigSchema\x12\x1a\n" +
-	"\bfeatures\x18\b \x03(\tR\bfeatures\"C\n" +
+	"\bfeatures\x18\b \x03(\tR\bfeatures\x12\x1a\n" +
+	"\bnotifies\x18\t \x01(\bR\bnotifies\x12#\n" +
+	"\rkeeps_history\x18\n" +
+	" \x01(\bR\fkeepsHistory\"C\n" +
 	"\x10ConfigureRequest\x12\x16\n" +
 	"\x06config\x18\x01 \x01(\fR\x06config\x12\x17\n" +
 	"\adry_run\x18\x02 \x01(\bR\x06dryRun\"R\n" +

@@ -1,0 +1,2 @@
+// Package plugintest judges connectors.
+package plugintest
