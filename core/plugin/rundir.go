@@ -44,15 +44,11 @@ func newSocketDir(runDir, plugin string) (*socketDir, error) {
 	if err := os.MkdirAll(abs, 0o700); err != nil {
 		return nil, fmt.Errorf("making the plugin's socket folder: %w", err)
 	}
-	if err := os.Mkdir(own, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return nil, fmt.Errorf("making the plugin's socket folder: %w", err)
+	path, err := startDir(own)
+	for tries := 0; errors.Is(err, os.ErrNotExist) && tries < maxStartTries; tries++ {
+		// Somebody who ended the plugin has removed its empty folder meanwhile.
+		path, err = startDir(own)
 	}
-	if err := checkPrivate(own); err != nil {
-		return nil, fmt.Errorf("using the plugin's socket folder: %w", err)
-	}
-	sweep(own)
-
-	path, err := os.MkdirTemp(own, "")
 	if err != nil {
 		return nil, fmt.Errorf("making the plugin's socket folder: %w", err)
 	}
@@ -69,6 +65,21 @@ func newSocketDir(runDir, plugin string) (*socketDir, error) {
 		return nil, fmt.Errorf("locking the plugin's socket folder: %w", err)
 	}
 	return &socketDir{path, lock}, nil
+}
+
+// maxStartTries is more often than others end the plugin at the same moment.
+const maxStartTries = 20
+
+// startDir makes the folder of a start inside the plugin's own.
+func startDir(own string) (string, error) {
+	if err := os.Mkdir(own, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return "", err
+	}
+	if err := checkPrivate(own); err != nil {
+		return "", err
+	}
+	sweep(own)
+	return os.MkdirTemp(own, "")
 }
 
 func (d *socketDir) remove() {

@@ -50,9 +50,11 @@ func (n notifier) Deliver(ctx context.Context, ev plugin.Event, _ *struct{}) err
 	return plugin.HTTPVerdict(resp)
 }
 
-func main() {
-	plugin.Plugin[config, struct{}]{Info: plugin.Info{
+func connector() plugin.Plugin[config, struct{}] {
+	return plugin.Plugin[config, struct{}]{Info: plugin.Info{
 		Name: "notify", Version: "1.0.0", Summary: "POSTs every event to a URL",
-		Events: []string{"*"}, Order: plugin.PerSubject,
-	}, Open: open}.Main()
+		Events: []string{"*"}, Order: plugin.PerSubject, Notifies: true,
+	}, Open: open}
 }
+
+func main() { connector().Main() }

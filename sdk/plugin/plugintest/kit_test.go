@@ -16,7 +16,7 @@ func judged[C, S any](t *testing.T, p plugin.Plugin[C, S], world World[C], opts 
 	if asConnector(t.Name()) {
 		p.Main()
 	}
-	report, err := laws.Judge(t.Context(), subject(t, p, world), opts)
+	report, err := laws.Run(t.Context(), subject(t, p, world), opts)
 	if err != nil {
 		t.Fatal(err)
 	}

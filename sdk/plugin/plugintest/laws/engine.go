@@ -37,28 +37,54 @@ type rule struct {
 	judge   func(ctx context.Context, e *engine, s script) error
 }
 
-// Judge judges a connector by the laws. The error says that it could not be
-// judged at all: it does not start, or it fails when nothing is wrong.
-func Judge(ctx context.Context, s Subject, opts Options) (Report, error) {
+// Judge judges one connector.
+type Judge struct {
+	e *engine
+}
+
+// New makes a judge, and looks whether there is something to judge: the error
+// says that the connector does not start, that it fails when nothing is wrong,
+// or that nothing comes of what it does.
+func New(ctx context.Context, s Subject, opts Options) (*Judge, error) {
 	if opts.Histories <= 0 {
 		opts.Histories = 6
 	}
 	e := &engine{s: s, opts: opts, salt: fmt.Sprintf("%08x", uint32(opts.Seed^opts.Seed>>32))}
 	if err := e.describe(ctx); err != nil {
-		return Report{}, err
+		return nil, err
 	}
 	if err := e.overture(ctx); err != nil {
+		return nil, err
+	}
+	return &Judge{e}, nil
+}
+
+// Law judges by one law. The error says that something went wrong that is not
+// the connector's fault.
+func (j *Judge) Law(ctx context.Context, number int) (Result, error) {
+	for _, r := range rules() {
+		if r.Number == number {
+			return j.e.law(ctx, r)
+		}
+	}
+	return Result{}, fmt.Errorf("there is no law %d", number)
+}
+
+// Run judges by all laws, or those of Options.Laws.
+func Run(ctx context.Context, s Subject, opts Options) (Report, error) {
+	j, err := New(ctx, s, opts)
+	if err != nil {
 		return Report{}, err
 	}
-	report := Report{Connector: e.info.GetName(), Version: e.info.GetVersion(), Seed: opts.Seed, OK: true}
-	for _, r := range rules() {
-		if len(opts.Laws) > 0 && !slices.Contains(opts.Laws, r.Number) {
+	report := Report{Connector: j.e.info.GetName(), Version: j.e.info.GetVersion(), Seed: opts.Seed, OK: true}
+	for _, law := range All() {
+		if len(opts.Laws) > 0 && !slices.Contains(opts.Laws, law.Number) {
 			continue
 		}
 		if opts.Began != nil {
-			opts.Began(r.Law)
+			opts.Began(law)
 		}
-		result, err := e.law(ctx, r)
+		result, err := j.Law(ctx, law.Number)
 		if err != nil {
 			return Report{}, err
 		}
