@@ -86,6 +86,12 @@
 // committed together with the verdict and the progress, so it never disagrees
 // with them. It stands in the team's database, so it is no place for secrets.
 //
+// # Testing
+//
+// Package plugintest judges a connector by fourteen laws: it repeats, reorders
+// and spoils events, loses replies, and kills the connector, and looks whether
+// the outside is as it should be.
+//
 // # Running
 //
 // In the hub's configuration the connector is an entry under plugins with its
