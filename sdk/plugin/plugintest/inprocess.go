@@ -76,14 +76,15 @@ func startInProcess(serve func(context.Context, net.Listener, io.Writer) error) 
 		return nil, fmt.Errorf("connecting to the connector: %w", err)
 	}
 	// A plugin that does not get as far as serving says why.
-	select {
-	case err := <-l.served:
-		cancel()
-		_ = l.conn.Close()
+	ask, done := context.WithTimeout(ctx, stopWithin)
+	defer done()
+	if _, err := l.Client().Describe(ask, &pluginpb.DescribeRequest{}); err != nil {
+		if why := l.Stop(); why != nil {
+			err = why
+		}
 		return nil, err
-	default:
-		return l, nil
 	}
+	return l, nil
 }
 
 func (l *inProcess) Client() pluginpb.ConnectorClient { return pluginpb.NewConnectorClient(l.conn) }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"regexp"
 	"sync"
 	"testing"
 
@@ -102,6 +103,9 @@ func (w *worldTB) close() {
 	}
 }
 
+// localServer finds a test server in a configuration.
+var localServer = regexp.MustCompile(`https?://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?`)
+
 // open makes one world for the laws.
 func (world World[C]) open(tb testing.TB) (laws.World, error) {
 	w := &worldTB{TB: tb, gate: &laws.Gate{}}
@@ -117,6 +121,9 @@ func (world World[C]) open(tb testing.TB) (laws.World, error) {
 	}
 	if len(w.servers) > 0 {
 		out.Gate = w.gate
+	} else if at := localServer.Find(config); at != nil {
+		w.close()
+		return laws.World{}, fmt.Errorf("the configuration names %s, where the laws cannot stand between: make that server with plugintest.NewServer instead of httptest.NewServer", at)
 	}
 	return out, nil
 }

@@ -3,6 +3,7 @@ package laws
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/avhub/avhub/sdk/plugin/pluginpb"
@@ -54,8 +55,11 @@ type cuts struct{ plain, afterAgain []cut }
 // that is broken, it looks for one cut that is enough.
 func (e *engine) judgeCut(ctx context.Context, b *baseline, start func(context.Context) (Life, error), of func(probe) cuts) error {
 	at := make([]cuts, len(b.history))
+	left := e.maxKills()
 	for i, p := range b.probes {
 		at[i] = of(p)
+		at[i].plain, left = fewer(at[i].plain, left)
+		at[i].afterAgain, left = fewer(at[i].afterAgain, left)
 	}
 	all, err := e.playCut(ctx, b, start, at)
 	if !isBreach(err) || len(all) < 2 {
@@ -73,6 +77,20 @@ func (e *engine) judgeCut(ctx context.Context, b *baseline, start func(context.C
 		}
 	}
 	return err
+}
+
+// maxKills bounds the kills of one history: each costs the start of a process.
+func (e *engine) maxKills() int { return 2 + 2*e.opts.Histories }
+
+// fewer leaves out kills when there are enough. Lost replies cost nothing.
+func fewer(at []cut, left int) ([]cut, int) {
+	return slices.DeleteFunc(at, func(c cut) bool {
+		if c.kind == lose {
+			return false
+		}
+		left--
+		return left < 0
+	}), max(0, left)
 }
 
 // made is a cut that was made.

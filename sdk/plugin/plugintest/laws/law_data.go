@@ -99,7 +99,7 @@ func (e *engine) judgeSpoiled(ctx context.Context, b *baseline, at int, bad *plu
 			continue
 		}
 		// It is newer than its neighbour, and changes nothing in the mirror.
-		bad.Revision, bad.OccurredAtUs, bad.Superseded = t.ev.GetRevision()+1, t.ev.GetOccurredAtUs()+1, true
+		bad.Revision, bad.OccurredAtUs = t.ev.GetRevision()+1, t.ev.GetOccurredAtUs()+1
 		verdicts, err := st.settle(ctx, bad)
 		if err != nil {
 			return breachWith(err, fmt.Sprintf("A bad %s came, with this data: %s", bad.GetType(), bad.GetData()))
