@@ -22,6 +22,7 @@ import (
 // devFlags are the flags of dev.
 type devFlags struct {
 	dir      string
+	config   string
 	fresh    bool
 	server   string
 	admin    string
@@ -47,12 +48,16 @@ func (c *cli) devVerb() *cobra.Command {
 			"signed webhooks, a connector as a process of its own, and a small receiver that stands for\n" +
 			"your application. Prints a line for each thing that happens, from the sender's answer to\n" +
 			"the connector's verdict.\n\n" +
+			"With --config the plugins of that configuration take the connector's place, together with\n" +
+			"its sections mirror and features. Its sources, its database and its addresses are left\n" +
+			"alone, so a configuration for production can be tried.\n\n" +
 			"With --duration it ends by itself, with exit code 0 if at least one event was verified,\n" +
 			"changed the mirror and was applied by the connector.",
 		Example: "  avhub dev\n  avhub dev --fresh --duration 20s --json | jq 'select(.outcome == \"refused\")'",
 		Args:    noArgs,
 	}
 	flags := cmd.Flags()
+	flags.StringVarP(&f.config, "config", "c", "", "take the plugins of this configuration `file`")
 	flags.StringVar(&f.dir, "dir", devDir, "`folder` for the database and the log")
 	flags.BoolVar(&f.fresh, "fresh", false, "begin anew: remove what an earlier run left in the folder")
 	flags.StringVar(&f.server, "listen", devServer, "`address` for webhooks; the default gives way to a free port")
@@ -77,7 +82,12 @@ func (c *cli) devVerb() *cobra.Command {
 // dev sets everything up, in the order in which the parts need each other, and
 // takes it down in the opposite one.
 func (c *cli) dev(ctx context.Context, f devFlags, changed func(flag string) bool) (err error) {
-	notify, err := findNotify()
+	place := devPlace{dir: f.dir, logLevel: f.logLevel}
+	if f.config != "" {
+		place.own, err = c.devPlugins(f.config)
+	} else {
+		place.notify, err = findNotify()
+	}
 	if err != nil {
 		return err
 	}
@@ -113,7 +123,7 @@ func (c *cli) dev(ctx context.Context, f devFlags, changed func(flag string) boo
 	if err != nil {
 		return err
 	}
-	place := devPlace{dir: f.dir, provider: "http://" + provider, app: "http://" + app, notify: notify, logLevel: f.logLevel}
+	place.provider, place.app = "http://"+provider, "http://"+app
 	place.machine, place.clients = machine, sim.ClientIDs()
 	if place.server, err = c.freePort(f.server, changed("listen")); err != nil {
 		return err

@@ -98,6 +98,9 @@ func (v *view) answer(l *viewLine) string {
 func (v *view) pluginPart(l *viewLine) string {
 	c := v.c
 	if l.delivery == nil {
+		if v.flags.config != "" {
+			return c.paint(c.out, dim, "no plugin wants it, or none has answered yet")
+		}
 		return c.paint(c.out, yellow, devPlugin+" has not answered yet")
 	}
 	text := fmt.Sprintf("%s %s (%s)", l.delivery.Plugin, l.delivery.Verdict, took(l.delivery.Took))

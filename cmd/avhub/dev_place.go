@@ -26,9 +26,10 @@ const devPlugin = "notify"
 // devPlace is who is where.
 type devPlace struct {
 	dir           string
-	server, admin string // addresses of the hub's listeners
-	provider, app string // URLs
-	notify        string // path of the connector
+	server, admin string         // addresses of the hub's listeners
+	provider, app string         // URLs
+	notify        string         // path of the connector
+	own           *config.Config // of which the plugins are taken instead; or nil
 	logLevel      string
 	machine       devMachine
 	clients       []string // client ids of applications whose members were there before
@@ -48,6 +49,11 @@ func (p devPlace) config() (*config.Config, error) {
 		return nil, fmt.Errorf("finding the folder of dev: %w", err)
 	}
 	cfg := config.Default()
+	if p.own != nil {
+		plain := cfg
+		cfg = *p.own // which knows where it came from
+		cfg.Server, cfg.Admin, cfg.Storage, cfg.Log = plain.Server, plain.Admin, plain.Storage, plain.Log
+	}
 	cfg.Server.Listen, cfg.Admin.Listen = p.server, p.admin
 	cfg.Storage.URL = "sqlite://" + filepath.Join(dir, devDatabase)
 	cfg.Log.Level = p.logLevel
@@ -55,10 +61,12 @@ func (p devPlace) config() (*config.Config, error) {
 		Name: "authvital", Host: p.provider, Path: devWebhook, MaxAge: 5 * time.Minute, MaxAhead: time.Minute,
 		API: config.API{ClientID: p.machine.id, ClientSecret: p.machine.secret, Clients: p.clients},
 	}}
-	cfg.Plugins = []config.Plugin{{
-		Name: devPlugin, Command: []string{p.notify}, Events: []string{"*"},
-		Config: map[string]any{"url": p.app + "/events"}, RetryFor: time.Hour,
-	}}
+	if p.own == nil {
+		cfg.Plugins = []config.Plugin{{
+			Name: devPlugin, Command: []string{p.notify}, Events: []string{"*"},
+			Config: map[string]any{"url": p.app + "/events"}, RetryFor: time.Hour,
+		}}
+	}
 	return &cfg, cfg.Validate()
 }
 
@@ -78,6 +86,18 @@ func (p devPlace) file(cfg *config.Config) ([]byte, error) {
 	return []byte(before + key + p.machine.secret + "\n" + after), nil
 }
 
+// devPlugins reads the configuration whose plugins dev is to run.
+func (c *cli) devPlugins(file string) (*config.Config, error) {
+	cfg, err := c.load(&configFlags{file: file}, "plugins", "mirror", "features")
+	if err != nil {
+		return nil, err
+	}
+	if len(cfg.Plugins) == 0 {
+		return nil, fmt.Errorf("%s has no plugins, so there is nothing to try", file)
+	}
+	return cfg, cfg.CheckFiles()
+}
+
 // header tells who is where and what to try.
 func (p devPlace) header(c *cli) {
 	me := os.Args[0]
@@ -93,8 +113,14 @@ func (p devPlace) header(c *cli) {
 	row("AuthVital", p.provider, "simulated; signs every event")
 	row("hub", "http://"+p.server+devWebhook, "where it sends them")
 	row("operators", "http://"+p.admin, "/readyz, /metrics")
-	row("connector", p.notify, "gets every event, posts it to")
-	row("your app", p.app+"/events", "a stand-in that says 200")
+	if p.own == nil {
+		row("connector", p.notify, "gets every event, posts it to")
+		row("your app", p.app+"/events", "a stand-in that says 200")
+	} else {
+		for _, own := range p.own.Plugins {
+			row("plugin", own.Name, "gets the events that it wants")
+		}
+	}
 	row("files", p.dir, devDatabase+", "+devLog)
 	c.say("")
 	c.say("In another terminal, try")

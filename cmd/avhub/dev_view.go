@@ -248,11 +248,14 @@ func (v *view) whole() bool { return v.totals.whole }
 
 // summary is what happened in all. Ask after run.
 func (v *view) summary(d time.Duration) string {
-	t := v.totals
+	t, who := v.totals, devPlugin
+	if v.flags.config != "" {
+		who = "the plugins"
+	}
 	text := fmt.Sprintf("In %s: %d accepted, %d of them changed the mirror, %d applied by %s; %d delivered twice, %d refused.",
-		took(d), t.accepted, t.mirrored, t.applied, devPlugin, t.duplicates, t.refused)
+		took(d), t.accepted, t.mirrored, t.applied, who, t.duplicates, t.refused)
 	if t.other > 0 {
-		text += fmt.Sprintf(" %s that %s did not apply.", count(int64(t.other), "verdict"), devPlugin)
+		text += fmt.Sprintf(" %s that %s did not apply.", count(int64(t.other), "verdict"), who)
 	}
 	if t.unanswered > 0 {
 		text += fmt.Sprintf(" %d got no answer.", t.unanswered)

@@ -11,7 +11,7 @@ import (
 )
 
 func (c *cli) pluginVerbs() *cobra.Command {
-	return c.group("plugin", "Look at plugins", "", c.pluginList(), c.pluginDescribe(), c.pluginVerify())
+	return c.group("plugin", "Look at plugins", "", c.pluginNew(), c.pluginList(), c.pluginDescribe(), c.pluginVerify())
 }
 
 // pluginJSON is a plugin as --json prints it. One that has never run has no

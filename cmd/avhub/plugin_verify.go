@@ -82,7 +82,7 @@ func (c *cli) pluginVerify() *cobra.Command {
 		if *asJSON {
 			err = c.writeJSON(report)
 		} else {
-			err = c.printReport(report)
+			err = c.printVerification(report)
 		}
 		if err == nil && !report.OK {
 			err = errReported
@@ -234,7 +234,7 @@ func (c *cli) printResult(r laws.Result) {
 }
 
 // printReport prints what is to say about broken laws, at the end.
-func (c *cli) printReport(r laws.Report) error {
+func (c *cli) printVerification(r laws.Report) error {
 	var b strings.Builder
 	counts := map[laws.Outcome]int64{}
 	part := func(head string, lines []string) {
