@@ -28,9 +28,11 @@ type Cursor struct {
 	Reason string `json:"reason,omitempty"`
 	// Version holds the value of the "version" field.
 	Version string `json:"version,omitempty"`
+	// how often the owner started its process again
+	Restarts int64 `json:"restarts,omitempty"`
 	// the configuration that it halted with
 	ConfigHash string `json:"config_hash,omitempty"`
-	// the owner's clock (Unix microseconds)
+	// the owner's clock; it grows as long as the owner is alive (Unix microseconds)
 	UpdatedAt    int64 `json:"updated_at,omitempty"`
 	selectValues sql.SelectValues
 }
@@ -40,7 +42,7 @@ func (*Cursor) scanValues(columns []string) ([]any, error) {
 	values := make([]any, len(columns))
 	for i := range columns {
 		switch columns[i] {
-		case cursor.FieldPosition, cursor.FieldEpoch, cursor.FieldUpdatedAt:
+		case cursor.FieldPosition, cursor.FieldEpoch, cursor.FieldRestarts, cursor.FieldUpdatedAt:
 			values[i] = new(sql.NullInt64)
 		case cursor.FieldID, cursor.FieldOwner, cursor.FieldState, cursor.FieldReason, cursor.FieldVersion, cursor.FieldConfigHash:
 			values[i] = new(sql.NullString)
@@ -100,6 +102,12 @@ func (_m *Cursor) assignValues(columns []string, values []any) error {
 				return fmt.Errorf("unexpected type %T for field version", values[i])
 			} else if value.Valid {
 				_m.Version = value.String
+			}
+		case cursor.FieldRestarts:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field restarts", values[i])
+			} else if value.Valid {
+				_m.Restarts = value.Int64
 			}
 		case cursor.FieldConfigHash:
 			if value, ok := values[i].(*sql.NullString); !ok {
@@ -166,6 +174,9 @@ func (_m *Cursor) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("version=")
 	builder.WriteString(_m.Version)
+	builder.WriteString(", ")
+	builder.WriteString("restarts=")
+	builder.WriteString(fmt.Sprintf("%v", _m.Restarts))
 	builder.WriteString(", ")
 	builder.WriteString("config_hash=")
 	builder.WriteString(_m.ConfigHash)

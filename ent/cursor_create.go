@@ -106,6 +106,20 @@ func (_c *CursorCreate) SetNillableVersion(v *string) *CursorCreate {
 	return _c
 }
 
+// SetRestarts sets the "restarts" field.
+func (_c *CursorCreate) SetRestarts(v int64) *CursorCreate {
+	_c.mutation.SetRestarts(v)
+	return _c
+}
+
+// SetNillableRestarts sets the "restarts" field if the given value is not nil.
+func (_c *CursorCreate) SetNillableRestarts(v *int64) *CursorCreate {
+	if v != nil {
+		_c.SetRestarts(*v)
+	}
+	return _c
+}
+
 // SetConfigHash sets the "config_hash" field.
 func (_c *CursorCreate) SetConfigHash(v string) *CursorCreate {
 	_c.mutation.SetConfigHash(v)
@@ -199,6 +213,10 @@ func (_c *CursorCreate) defaults() {
 		v := cursor.DefaultVersion
 		_c.mutation.SetVersion(v)
 	}
+	if _, ok := _c.mutation.Restarts(); !ok {
+		v := cursor.DefaultRestarts
+		_c.mutation.SetRestarts(v)
+	}
 	if _, ok := _c.mutation.ConfigHash(); !ok {
 		v := cursor.DefaultConfigHash
 		_c.mutation.SetConfigHash(v)
@@ -228,6 +246,9 @@ func (_c *CursorCreate) check() error {
 	}
 	if _, ok := _c.mutation.Version(); !ok {
 		return &ValidationError{Name: "version", err: errors.New(`ent: missing required field "Cursor.version"`)}
+	}
+	if _, ok := _c.mutation.Restarts(); !ok {
+		return &ValidationError{Name: "restarts", err: errors.New(`ent: missing required field "Cursor.restarts"`)}
 	}
 	if _, ok := _c.mutation.ConfigHash(); !ok {
 		return &ValidationError{Name: "config_hash", err: errors.New(`ent: missing required field "Cursor.config_hash"`)}
@@ -294,6 +315,10 @@ func (_c *CursorCreate) createSpec() (*Cursor, *sqlgraph.CreateSpec) {
 	if value, ok := _c.mutation.Version(); ok {
 		_spec.SetField(cursor.FieldVersion, field.TypeString, value)
 		_node.Version = value
+	}
+	if value, ok := _c.mutation.Restarts(); ok {
+		_spec.SetField(cursor.FieldRestarts, field.TypeInt64, value)
+		_node.Restarts = value
 	}
 	if value, ok := _c.mutation.ConfigHash(); ok {
 		_spec.SetField(cursor.FieldConfigHash, field.TypeString, value)
@@ -436,6 +461,24 @@ func (u *CursorUpsert) SetVersion(v string) *CursorUpsert {
 // UpdateVersion sets the "version" field to the value that was provided on create.
 func (u *CursorUpsert) UpdateVersion() *CursorUpsert {
 	u.SetExcluded(cursor.FieldVersion)
+	return u
+}
+
+// SetRestarts sets the "restarts" field.
+func (u *CursorUpsert) SetRestarts(v int64) *CursorUpsert {
+	u.Set(cursor.FieldRestarts, v)
+	return u
+}
+
+// UpdateRestarts sets the "restarts" field to the value that was provided on create.
+func (u *CursorUpsert) UpdateRestarts() *CursorUpsert {
+	u.SetExcluded(cursor.FieldRestarts)
+	return u
+}
+
+// AddRestarts adds v to the "restarts" field.
+func (u *CursorUpsert) AddRestarts(v int64) *CursorUpsert {
+	u.Add(cursor.FieldRestarts, v)
 	return u
 }
 
@@ -612,6 +655,27 @@ func (u *CursorUpsertOne) SetVersion(v string) *CursorUpsertOne {
 func (u *CursorUpsertOne) UpdateVersion() *CursorUpsertOne {
 	return u.Update(func(s *CursorUpsert) {
 		s.UpdateVersion()
+	})
+}
+
+// SetRestarts sets the "restarts" field.
+func (u *CursorUpsertOne) SetRestarts(v int64) *CursorUpsertOne {
+	return u.Update(func(s *CursorUpsert) {
+		s.SetRestarts(v)
+	})
+}
+
+// AddRestarts adds v to the "restarts" field.
+func (u *CursorUpsertOne) AddRestarts(v int64) *CursorUpsertOne {
+	return u.Update(func(s *CursorUpsert) {
+		s.AddRestarts(v)
+	})
+}
+
+// UpdateRestarts sets the "restarts" field to the value that was provided on create.
+func (u *CursorUpsertOne) UpdateRestarts() *CursorUpsertOne {
+	return u.Update(func(s *CursorUpsert) {
+		s.UpdateRestarts()
 	})
 }
 
@@ -960,6 +1024,27 @@ func (u *CursorUpsertBulk) SetVersion(v string) *CursorUpsertBulk {
 func (u *CursorUpsertBulk) UpdateVersion() *CursorUpsertBulk {
 	return u.Update(func(s *CursorUpsert) {
 		s.UpdateVersion()
+	})
+}
+
+// SetRestarts sets the "restarts" field.
+func (u *CursorUpsertBulk) SetRestarts(v int64) *CursorUpsertBulk {
+	return u.Update(func(s *CursorUpsert) {
+		s.SetRestarts(v)
+	})
+}
+
+// AddRestarts adds v to the "restarts" field.
+func (u *CursorUpsertBulk) AddRestarts(v int64) *CursorUpsertBulk {
+	return u.Update(func(s *CursorUpsert) {
+		s.AddRestarts(v)
+	})
+}
+
+// UpdateRestarts sets the "restarts" field to the value that was provided on create.
+func (u *CursorUpsertBulk) UpdateRestarts() *CursorUpsertBulk {
+	return u.Update(func(s *CursorUpsert) {
+		s.UpdateRestarts()
 	})
 }
 

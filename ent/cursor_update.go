@@ -125,6 +125,27 @@ func (_u *CursorUpdate) SetNillableVersion(v *string) *CursorUpdate {
 	return _u
 }
 
+// SetRestarts sets the "restarts" field.
+func (_u *CursorUpdate) SetRestarts(v int64) *CursorUpdate {
+	_u.mutation.ResetRestarts()
+	_u.mutation.SetRestarts(v)
+	return _u
+}
+
+// SetNillableRestarts sets the "restarts" field if the given value is not nil.
+func (_u *CursorUpdate) SetNillableRestarts(v *int64) *CursorUpdate {
+	if v != nil {
+		_u.SetRestarts(*v)
+	}
+	return _u
+}
+
+// AddRestarts adds value to the "restarts" field.
+func (_u *CursorUpdate) AddRestarts(v int64) *CursorUpdate {
+	_u.mutation.AddRestarts(v)
+	return _u
+}
+
 // SetConfigHash sets the "config_hash" field.
 func (_u *CursorUpdate) SetConfigHash(v string) *CursorUpdate {
 	_u.mutation.SetConfigHash(v)
@@ -224,6 +245,12 @@ func (_u *CursorUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	}
 	if value, ok := _u.mutation.Version(); ok {
 		_spec.SetField(cursor.FieldVersion, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.Restarts(); ok {
+		_spec.SetField(cursor.FieldRestarts, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedRestarts(); ok {
+		_spec.AddField(cursor.FieldRestarts, field.TypeInt64, value)
 	}
 	if value, ok := _u.mutation.ConfigHash(); ok {
 		_spec.SetField(cursor.FieldConfigHash, field.TypeString, value)
@@ -349,6 +376,27 @@ func (_u *CursorUpdateOne) SetNillableVersion(v *string) *CursorUpdateOne {
 	if v != nil {
 		_u.SetVersion(*v)
 	}
+	return _u
+}
+
+// SetRestarts sets the "restarts" field.
+func (_u *CursorUpdateOne) SetRestarts(v int64) *CursorUpdateOne {
+	_u.mutation.ResetRestarts()
+	_u.mutation.SetRestarts(v)
+	return _u
+}
+
+// SetNillableRestarts sets the "restarts" field if the given value is not nil.
+func (_u *CursorUpdateOne) SetNillableRestarts(v *int64) *CursorUpdateOne {
+	if v != nil {
+		_u.SetRestarts(*v)
+	}
+	return _u
+}
+
+// AddRestarts adds value to the "restarts" field.
+func (_u *CursorUpdateOne) AddRestarts(v int64) *CursorUpdateOne {
+	_u.mutation.AddRestarts(v)
 	return _u
 }
 
@@ -481,6 +529,12 @@ func (_u *CursorUpdateOne) sqlSave(ctx context.Context) (_node *Cursor, err erro
 	}
 	if value, ok := _u.mutation.Version(); ok {
 		_spec.SetField(cursor.FieldVersion, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.Restarts(); ok {
+		_spec.SetField(cursor.FieldRestarts, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedRestarts(); ok {
+		_spec.AddField(cursor.FieldRestarts, field.TypeInt64, value)
 	}
 	if value, ok := _u.mutation.ConfigHash(); ok {
 		_spec.SetField(cursor.FieldConfigHash, field.TypeString, value)

@@ -4877,6 +4877,8 @@ type CursorMutation struct {
 	state         *string
 	reason        *string
 	version       *string
+	restarts      *int64
+	addrestarts   *int64
 	config_hash   *string
 	updated_at    *int64
 	addupdated_at *int64
@@ -5246,6 +5248,62 @@ func (m *CursorMutation) ResetVersion() {
 	m.version = nil
 }
 
+// SetRestarts sets the "restarts" field.
+func (m *CursorMutation) SetRestarts(i int64) {
+	m.restarts = &i
+	m.addrestarts = nil
+}
+
+// Restarts returns the value of the "restarts" field in the mutation.
+func (m *CursorMutation) Restarts() (r int64, exists bool) {
+	v := m.restarts
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRestarts returns the old "restarts" field's value of the Cursor entity.
+// If the Cursor object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CursorMutation) OldRestarts(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRestarts is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRestarts requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRestarts: %w", err)
+	}
+	return oldValue.Restarts, nil
+}
+
+// AddRestarts adds i to the "restarts" field.
+func (m *CursorMutation) AddRestarts(i int64) {
+	if m.addrestarts != nil {
+		*m.addrestarts += i
+	} else {
+		m.addrestarts = &i
+	}
+}
+
+// AddedRestarts returns the value that was added to the "restarts" field in this mutation.
+func (m *CursorMutation) AddedRestarts() (r int64, exists bool) {
+	v := m.addrestarts
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetRestarts resets all changes to the "restarts" field.
+func (m *CursorMutation) ResetRestarts() {
+	m.restarts = nil
+	m.addrestarts = nil
+}
+
 // SetConfigHash sets the "config_hash" field.
 func (m *CursorMutation) SetConfigHash(s string) {
 	m.config_hash = &s
@@ -5372,7 +5430,7 @@ func (m *CursorMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *CursorMutation) Fields() []string {
-	fields := make([]string, 0, 8)
+	fields := make([]string, 0, 9)
 	if m.position != nil {
 		fields = append(fields, cursor.FieldPosition)
 	}
@@ -5390,6 +5448,9 @@ func (m *CursorMutation) Fields() []string {
 	}
 	if m.version != nil {
 		fields = append(fields, cursor.FieldVersion)
+	}
+	if m.restarts != nil {
+		fields = append(fields, cursor.FieldRestarts)
 	}
 	if m.config_hash != nil {
 		fields = append(fields, cursor.FieldConfigHash)
@@ -5417,6 +5478,8 @@ func (m *CursorMutation) Field(name string) (ent.Value, bool) {
 		return m.Reason()
 	case cursor.FieldVersion:
 		return m.Version()
+	case cursor.FieldRestarts:
+		return m.Restarts()
 	case cursor.FieldConfigHash:
 		return m.ConfigHash()
 	case cursor.FieldUpdatedAt:
@@ -5442,6 +5505,8 @@ func (m *CursorMutation) OldField(ctx context.Context, name string) (ent.Value, 
 		return m.OldReason(ctx)
 	case cursor.FieldVersion:
 		return m.OldVersion(ctx)
+	case cursor.FieldRestarts:
+		return m.OldRestarts(ctx)
 	case cursor.FieldConfigHash:
 		return m.OldConfigHash(ctx)
 	case cursor.FieldUpdatedAt:
@@ -5497,6 +5562,13 @@ func (m *CursorMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetVersion(v)
 		return nil
+	case cursor.FieldRestarts:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRestarts(v)
+		return nil
 	case cursor.FieldConfigHash:
 		v, ok := value.(string)
 		if !ok {
@@ -5525,6 +5597,9 @@ func (m *CursorMutation) AddedFields() []string {
 	if m.addepoch != nil {
 		fields = append(fields, cursor.FieldEpoch)
 	}
+	if m.addrestarts != nil {
+		fields = append(fields, cursor.FieldRestarts)
+	}
 	if m.addupdated_at != nil {
 		fields = append(fields, cursor.FieldUpdatedAt)
 	}
@@ -5540,6 +5615,8 @@ func (m *CursorMutation) AddedField(name string) (ent.Value, bool) {
 		return m.AddedPosition()
 	case cursor.FieldEpoch:
 		return m.AddedEpoch()
+	case cursor.FieldRestarts:
+		return m.AddedRestarts()
 	case cursor.FieldUpdatedAt:
 		return m.AddedUpdatedAt()
 	}
@@ -5564,6 +5641,13 @@ func (m *CursorMutation) AddField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.AddEpoch(v)
+		return nil
+	case cursor.FieldRestarts:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddRestarts(v)
 		return nil
 	case cursor.FieldUpdatedAt:
 		v, ok := value.(int64)
@@ -5616,6 +5700,9 @@ func (m *CursorMutation) ResetField(name string) error {
 		return nil
 	case cursor.FieldVersion:
 		m.ResetVersion()
+		return nil
+	case cursor.FieldRestarts:
+		m.ResetRestarts()
 		return nil
 	case cursor.FieldConfigHash:
 		m.ResetConfigHash()

@@ -87,12 +87,16 @@ func init() {
 	cursorDescVersion := cursorFields[6].Descriptor()
 	// cursor.DefaultVersion holds the default value on creation for the version field.
 	cursor.DefaultVersion = cursorDescVersion.Default.(string)
+	// cursorDescRestarts is the schema descriptor for restarts field.
+	cursorDescRestarts := cursorFields[7].Descriptor()
+	// cursor.DefaultRestarts holds the default value on creation for the restarts field.
+	cursor.DefaultRestarts = cursorDescRestarts.Default.(int64)
 	// cursorDescConfigHash is the schema descriptor for config_hash field.
-	cursorDescConfigHash := cursorFields[7].Descriptor()
+	cursorDescConfigHash := cursorFields[8].Descriptor()
 	// cursor.DefaultConfigHash holds the default value on creation for the config_hash field.
 	cursor.DefaultConfigHash = cursorDescConfigHash.Default.(string)
 	// cursorDescUpdatedAt is the schema descriptor for updated_at field.
-	cursorDescUpdatedAt := cursorFields[8].Descriptor()
+	cursorDescUpdatedAt := cursorFields[9].Descriptor()
 	// cursor.DefaultUpdatedAt holds the default value on creation for the updated_at field.
 	cursor.DefaultUpdatedAt = cursorDescUpdatedAt.Default.(int64)
 	deadletterFields := schema.DeadLetter{}.Fields()

@@ -26,7 +26,7 @@ func (c *Consumer) claim(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("read cursor: %w", err)
 		}
-		if state == halted && hash == c.cfg.ConfigHash {
+		if state == halted && hash == c.configHash() {
 			return fmt.Errorf("%w: %s; change its configuration to start it again", ErrHalted, reason)
 		}
 		c.window.frontier, c.window.prefix = c.cursor, c.cursor
@@ -56,7 +56,7 @@ func (c *Consumer) commit(ctx context.Context, ch *changes) error {
 	if err != nil {
 		return err
 	}
-	c.cursor, c.flushed = prefix, now
+	c.cursor, c.flushed, c.seen = prefix, now, now
 	c.observe(ch)
 	return nil
 }
@@ -237,22 +237,27 @@ func (c *Consumer) checkOwner(ctx context.Context) error {
 }
 
 // reportStatus stores what the plugin is doing, for those who look at the
-// database.
+// database, and that this hub is alive: a hub that is killed leaves no word.
+// Whatever else was stored lately says so, too.
 func (c *Consumer) reportStatus(ctx context.Context) {
 	is := c.deps.Plugin.Status()
-	if now := string(is.State) + "\x00" + is.Reason + "\x00" + is.Version; now != c.status {
-		if err := c.writeStatus(ctx, string(is.State), is.Reason); err != nil {
-			c.deps.Log.Warn().Err(err).Msg("could not store the plugin's status; trying again")
-			return
-		}
-		c.status = now
+	status := fmt.Sprintf("%s\x00%s\x00%s\x00%d\x00%s", is.State, is.Reason, is.Version, is.Restarts, c.configHash())
+	now := c.deps.Now()
+	if status == c.status && now.Sub(c.seen) < beatEvery {
+		return
 	}
+	if err := c.writeStatus(ctx, string(is.State), is.Reason); err != nil {
+		c.deps.Log.Warn().Err(err).Msg("could not store the plugin's status; trying again")
+		return
+	}
+	c.status, c.seen = status, now
 }
 
 func (c *Consumer) writeStatus(ctx context.Context, state, reason string) error {
+	is := c.deps.Plugin.Status()
 	_, err := c.deps.Store.SQL(ctx).Exec(ctx,
-		`UPDATE avhub_cursors SET state = ?, reason = ?, version = ?, config_hash = ?, updated_at = ? WHERE plugin = ? AND epoch = ?`,
-		state, clean(reason), clean(c.deps.Plugin.Status().Version), c.cfg.ConfigHash, c.deps.Now().UnixMicro(), c.cfg.Name, c.epoch)
+		`UPDATE avhub_cursors SET state = ?, reason = ?, version = ?, restarts = ?, config_hash = ?, updated_at = ? WHERE plugin = ? AND epoch = ?`,
+		state, clean(reason), clean(is.Version), is.Restarts, c.configHash(), c.deps.Now().UnixMicro(), c.cfg.Name, c.epoch)
 	if err != nil {
 		return fmt.Errorf("store status: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/avhub/avhub/core/event"
@@ -26,7 +27,10 @@ type Consumer struct {
 	epoch    int64
 	cursor   int64 // as stored
 	flushed  time.Time
-	status   string
+	status   string    // as stored
+	seen     time.Time // when this hub last stored anything in the cursor
+
+	hash atomic.Pointer[string] // of the configuration in force
 
 	window  window
 	flying  map[string]bool // keys in a call
@@ -56,13 +60,21 @@ func New(cfg Config, deps Deps) *Consumer {
 		deps.Backoff = func(attempts int) time.Duration { return backoff(attempts, jitter) }
 	}
 	deps.Log = deps.Log.With().Str("plugin", cfg.Name).Logger()
-	return &Consumer{
+	c := &Consumer{
 		cfg: cfg, deps: deps,
 		flying:  map[string]bool{},
 		active:  map[string]*laneRun{},
 		results: make(chan *batch, batchesInFlight+lanesInFlight),
 	}
+	c.SetConfigHash(cfg.ConfigHash)
+	return c
 }
+
+// SetConfigHash notes that another configuration was put in force. It may be
+// called at any time.
+func (c *Consumer) SetConfigHash(hash string) { c.hash.Store(&hash) }
+
+func (c *Consumer) configHash() string { return *c.hash.Load() }
 
 // Run delivers until ctx ends, then waits for the calls in flight and commits
 // their verdicts. It returns nil after that, ErrFenced if another hub took over,

@@ -140,6 +140,7 @@ const (
 	pollEvery   = 500 * time.Millisecond // other hubs and operators' commands
 	flushEvery  = 200 * time.Millisecond // the cursor, when nothing else is written
 	flushEvents = 500
+	beatEvery   = 10 * time.Second       // a sign of life in the cursor, when nothing else is written
 	countEvery  = 5 * time.Second        // lanes and dead letters, for metrics
 	downEvery   = 50 * time.Millisecond  // look whether the plugin is back
 	heldWait    = 100 * time.Millisecond // after a batch that the plugin did not attempt

@@ -26,6 +26,7 @@ type instance struct {
 	conn   *grpc.ClientConn
 	rpc    pluginpb.ConnectorClient
 	dir    *socketDir
+	pin    *Pin // nil: anything may run
 	log    zerolog.Logger
 	timing timing
 
@@ -42,6 +43,11 @@ func launch(ctx context.Context, spec Spec, opts Options) (*instance, error) {
 		return nil, err
 	}
 	inst := &instance{dir: dir, log: opts.Log, timing: opts.timing, idle: make(chan struct{})}
+	prog, err := inst.program(spec, opts)
+	if err != nil {
+		dir.remove()
+		return nil, err
+	}
 
 	// The library makes the process in the middle of its start, which may have
 	// been given up by then.
@@ -59,7 +65,7 @@ func launch(ctx context.Context, spec Spec, opts Options) (*instance, error) {
 			plugin.ProtocolVersion: {plugin.ServiceName: wireClient{}},
 		},
 		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
-		RunnerFunc: runnerFunc(spec, opts.Log, opts.timing.noDeathSignal, func(p *process) {
+		RunnerFunc: runnerFunc(spec, prog, opts.Log, opts.timing.noDeathSignal, func(p *process) {
 			mu.Lock()
 			defer mu.Unlock()
 			proc = p
@@ -134,7 +140,28 @@ func launch(ctx context.Context, spec Spec, opts Options) (*instance, error) {
 	return inst, nil
 }
 
-// describe asks who the connector is.
+// program finds what is to be started, and holds it against what is pinned.
+func (inst *instance) program(spec Spec, opts Options) (program, error) {
+	path, err := FindProgram(spec.Command)
+	if err != nil {
+		return program{}, err
+	}
+	prog := program{name: path, file: path}
+	if opts.Pin == nil {
+		return prog, nil
+	}
+	if inst.pin, err = opts.Pin(); err != nil || inst.pin == nil {
+		return prog, err
+	}
+	prog.file, err = pinned(path, inst.dir.path, *inst.pin)
+	if opts.timing.beforeExec != nil {
+		opts.timing.beforeExec()
+	}
+	return prog, err
+}
+
+// describe asks who the connector is, and refuses one that is not the one that
+// is pinned.
 func (inst *instance) describe(ctx context.Context) (Info, error) {
 	ctx, cancel := context.WithTimeout(ctx, inst.timing.start)
 	defer cancel()
@@ -142,7 +169,11 @@ func (inst *instance) describe(ctx context.Context) (Info, error) {
 	if err != nil {
 		return Info{}, fmt.Errorf("describing the plugin: %w", inst.explain(ctx, err))
 	}
-	return infoFromWire(resp)
+	info, err := infoFromWire(resp)
+	if err != nil {
+		return Info{}, err
+	}
+	return info, inst.pin.accepts(info)
 }
 
 // configure returns what the connector has to say about a configuration. The

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -45,21 +46,17 @@ type process struct {
 
 var _ runner.Runner = (*process)(nil)
 
+// program is what a process is started from.
+type program struct {
+	name string // the absolute path of what the configuration names
+	file string // what is executed: the same, or the copy of it that was checked
+}
+
 // newProcess prepares a process. handshake is the environment that the library
 // wants to pass.
-func newProcess(spec Spec, log zerolog.Logger, handshake []string, noDeathSignal bool) (*process, error) {
-	if len(spec.Command) == 0 || spec.Command[0] == "" {
-		return nil, errors.New("the plugin has no command: name its program in the configuration")
-	}
-	path, err := exec.LookPath(spec.Command[0])
-	if err != nil {
-		return nil, fmt.Errorf("finding the plugin's program: %w", err)
-	}
-	// The working directory of the process may be another one.
-	if path, err = filepath.Abs(path); err != nil {
-		return nil, fmt.Errorf("finding the plugin's program: %w", err)
-	}
-	cmd := exec.Command(path, spec.Command[1:]...)
+func newProcess(spec Spec, prog program, log zerolog.Logger, handshake []string, noDeathSignal bool) *process {
+	cmd := exec.Command(prog.file, spec.Command[1:]...)
+	cmd.Args[0] = prog.name
 	cmd.Dir = spec.Dir
 	// Never nil, which would mean the hub's whole environment. Of two values for
 	// one name the last one counts, so the handshake's cannot be overridden.
@@ -71,7 +68,7 @@ func newProcess(spec Spec, log zerolog.Logger, handshake []string, noDeathSignal
 	return &process{
 		spec: spec, log: log, noDeathSignal: noDeathSignal, cmd: cmd,
 		exited: make(chan struct{}),
-	}, nil
+	}
 }
 
 // Start starts the process, and the goroutines that read its output and wait
@@ -120,6 +117,9 @@ func (p *process) Start(context.Context) error {
 	}()
 	if err := <-startErr; err != nil {
 		closeAll()
+		if copied := p.cmd.Path; copied != p.cmd.Args[0] && errors.Is(err, fs.ErrPermission) {
+			return fmt.Errorf("starting the plugin: %w; what is pinned is run from a copy, and no program may run in %s: set TMPDIR to a folder where one may", err, filepath.Dir(copied))
+		}
 		return fmt.Errorf("starting the plugin: %w", err)
 	}
 	p.started = true
@@ -267,12 +267,9 @@ func (p *process) hasExited(d time.Duration) bool {
 }
 
 // runnerFunc makes the library start this process, and keeps it in *into.
-func runnerFunc(spec Spec, log zerolog.Logger, noDeathSignal bool, made func(*process)) func(hclog.Logger, *exec.Cmd, string) (runner.Runner, error) {
+func runnerFunc(spec Spec, prog program, log zerolog.Logger, noDeathSignal bool, made func(*process)) func(hclog.Logger, *exec.Cmd, string) (runner.Runner, error) {
 	return func(_ hclog.Logger, cmd *exec.Cmd, _ string) (runner.Runner, error) {
-		p, err := newProcess(spec, log, cmd.Env, noDeathSignal)
-		if err != nil {
-			return nil, err
-		}
+		p := newProcess(spec, prog, log, cmd.Env, noDeathSignal)
 		made(p)
 		return p, nil
 	}

@@ -249,8 +249,15 @@ func quick() timing {
 // run starts a supervisor for the spec and ends it with the test.
 func run(t *testing.T, spec Spec, traces string, tm timing) *rig {
 	t.Helper()
+	return runWith(t, spec, traces, Options{timing: tm})
+}
+
+// runWith is run with more options.
+func runWith(t *testing.T, spec Spec, traces string, opts Options) *rig {
+	t.Helper()
 	r := &rig{traces: traces, runDir: shortDir(t), logs: &logBuffer{}, changes: make(chan Status, 1000)}
-	r.Supervisor = New(spec, Options{Log: zerolog.New(r.logs), RunDir: r.runDir, OnChange: func(s Status) { r.changes <- s }, timing: tm})
+	opts.Log, opts.RunDir, opts.OnChange = zerolog.New(r.logs), r.runDir, func(s Status) { r.changes <- s }
+	r.Supervisor = New(spec, opts)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()

@@ -45,6 +45,10 @@ type Options struct {
 	// OnChange is told every change of the status, one after the other. It must
 	// return soon, as the supervisor waits for it.
 	OnChange func(Status)
+	// Pin, if set, is asked before every start what the program has to be; nil
+	// means that anything may run. An error keeps it from being started. Locker
+	// makes one.
+	Pin func() (*Pin, error)
 
 	timing timing
 }
@@ -62,7 +66,8 @@ type timing struct {
 	crash      backoff
 	reject     backoff
 
-	noDeathSignal bool // leaves ending an orphan to the leash alone
+	beforeExec    func() // called when the program was checked, before it is run
+	noDeathSignal bool   // leaves ending an orphan to the leash alone
 }
 
 func (t timing) withDefaults() timing {
@@ -103,6 +108,9 @@ const (
 	// Misconfigured: the connector rejected its configuration. It is tried again
 	// now and then, as the reason may lie outside.
 	Misconfigured State = "misconfigured"
+	// Refused: the program is not the one that is pinned. It is looked at again
+	// now and then.
+	Refused State = "refused"
 	// Stopped: the supervisor has not been run yet, or has ended.
 	Stopped State = "stopped"
 )

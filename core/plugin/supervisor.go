@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -13,10 +14,13 @@ import (
 // Supervisor keeps one connector running. New makes it, Run is its life; all
 // other methods may be called at any time by anybody.
 type Supervisor struct {
-	spec Spec
 	opts Options
+	wake chan struct{} // ends a pause between two starts
+
+	configuring sync.Mutex // held while a configuration is being put in force
 
 	mu      sync.Mutex
+	spec    Spec
 	status  Status
 	info    Info
 	hasInfo bool
@@ -31,7 +35,7 @@ func New(spec Spec, opts Options) *Supervisor {
 	opts.Log = opts.Log.With().Str("plugin", spec.Name).Logger()
 	opts.timing = opts.timing.withDefaults()
 	return &Supervisor{
-		spec: spec, opts: opts,
+		spec: spec, opts: opts, wake: make(chan struct{}, 1),
 		status: Status{State: Stopped, Since: time.Now()},
 		turn:   make(chan struct{}),
 	}
@@ -70,6 +74,9 @@ func (s *Supervisor) Run(ctx context.Context) error {
 			if rejected := (*configError)(nil); errors.As(err, &rejected) {
 				state = Misconfigured
 			}
+			if errors.Is(err, ErrRefused) {
+				state = Refused
+			}
 			pause = reject.next()
 		}
 		if ctx.Err() != nil {
@@ -83,6 +90,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-time.After(pause):
+		case <-s.wake:
 		}
 		restarts++
 	}
@@ -90,7 +98,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 
 // start brings a process to the point where it takes batches.
 func (s *Supervisor) start(ctx context.Context) (*instance, error) {
-	inst, err := launch(ctx, s.spec, s.opts)
+	inst, err := launch(ctx, s.current(), s.opts)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +107,7 @@ func (s *Supervisor) start(ctx context.Context) (*instance, error) {
 		s.mu.Lock()
 		s.info, s.hasInfo = info, true
 		s.mu.Unlock()
-		err = s.configure(ctx, inst)
+		err = s.goLive(ctx, inst)
 	}
 	if err != nil {
 		inst.killNow()
@@ -108,29 +116,43 @@ func (s *Supervisor) start(ctx context.Context) (*instance, error) {
 	return inst, nil
 }
 
-func (s *Supervisor) configure(ctx context.Context, inst *instance) error {
-	diags, err := inst.configure(ctx, s.spec.Config, false)
+func (s *Supervisor) current() Spec {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.spec
+}
+
+// goLive configures a process and lets callers deliver to it. No other
+// configuration can come in between.
+func (s *Supervisor) goLive(ctx context.Context, inst *instance) error {
+	s.configuring.Lock()
+	defer s.configuring.Unlock()
+	diags, err := inst.configure(ctx, s.current().Config, false)
 	if err != nil {
 		return err
 	}
 	if anyError(diags) {
 		return &configError{diags}
 	}
-	for _, d := range diags {
-		s.opts.Log.Warn().Str("path", d.Path).Msg(printable([]byte(d.String())))
-	}
-	return nil
-}
-
-// serve lets callers deliver until the instance fails or ctx ends, and ends the
-// process. It returns why the instance failed.
-func (s *Supervisor) serve(ctx context.Context, inst *instance) error {
+	s.warn(diags)
 	info, _ := s.Info()
 	s.opts.Log.Info().Int("pid", inst.proc.pid()).Str("version", info.Version).Msg("the plugin is running")
 	s.set(func(st *Status) {
 		*st = Status{State: Running, PID: inst.proc.pid(), Restarts: st.Restarts}
 		s.setLive(inst)
 	})
+	return nil
+}
+
+func (s *Supervisor) warn(diags []Diagnostic) {
+	for _, d := range diags {
+		s.opts.Log.Warn().Str("path", d.Path).Msg(printable([]byte(d.String())))
+	}
+}
+
+// serve lets callers deliver until the instance fails or ctx ends, and ends the
+// process. It returns why the instance failed.
+func (s *Supervisor) serve(ctx context.Context, inst *instance) error {
 	err := inst.watch(ctx)
 	s.mu.Lock()
 	s.setLive(nil)
@@ -143,6 +165,57 @@ func (s *Supervisor) serve(ctx context.Context, inst *instance) error {
 	inst.kill()
 	s.opts.Log.Info().Msg("the plugin has stopped")
 	return nil
+}
+
+// Reconfigure puts another configuration in force, a JSON object. A connector
+// that runs is configured in place: calls in flight finish with the old
+// configuration, and diagnostics of severity error, or an error of the call,
+// mean that the old one stays. One that does not run is started with the new
+// configuration, at once.
+func (s *Supervisor) Reconfigure(ctx context.Context, config json.RawMessage) ([]Diagnostic, error) {
+	s.configuring.Lock()
+	defer s.configuring.Unlock()
+	s.mu.Lock()
+	inst := s.live
+	s.mu.Unlock()
+	if inst != nil {
+		diags, err := inst.configure(ctx, config, false)
+		if err == nil && anyError(diags) {
+			return diags, nil
+		}
+		// What a process that has ended was told does not matter.
+		if err != nil && (ctx.Err() != nil || !inst.proc.hasExited(0)) {
+			return nil, err
+		}
+		s.warn(diags)
+	}
+	s.mu.Lock()
+	s.spec.Config = config
+	s.mu.Unlock()
+	if inst == nil {
+		s.Wake()
+	}
+	return nil, nil
+}
+
+// Wake ends the pause before the next start, if there is one: what kept the
+// connector from running may have changed.
+func (s *Supervisor) Wake() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Pin returns what the program that runs was held against; nil if nothing runs,
+// or anything might.
+func (s *Supervisor) Pin() *Pin {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.live == nil {
+		return nil
+	}
+	return s.live.pin
 }
 
 // Deliver hands a batch to the connector and returns its answer as it came:

@@ -23,6 +23,8 @@ const (
 	FieldReason = "reason"
 	// FieldVersion holds the string denoting the version field in the database.
 	FieldVersion = "version"
+	// FieldRestarts holds the string denoting the restarts field in the database.
+	FieldRestarts = "restarts"
 	// FieldConfigHash holds the string denoting the config_hash field in the database.
 	FieldConfigHash = "config_hash"
 	// FieldUpdatedAt holds the string denoting the updated_at field in the database.
@@ -40,6 +42,7 @@ var Columns = []string{
 	FieldState,
 	FieldReason,
 	FieldVersion,
+	FieldRestarts,
 	FieldConfigHash,
 	FieldUpdatedAt,
 }
@@ -67,6 +70,8 @@ var (
 	DefaultReason string
 	// DefaultVersion holds the default value on creation for the "version" field.
 	DefaultVersion string
+	// DefaultRestarts holds the default value on creation for the "restarts" field.
+	DefaultRestarts int64
 	// DefaultConfigHash holds the default value on creation for the "config_hash" field.
 	DefaultConfigHash string
 	// DefaultUpdatedAt holds the default value on creation for the "updated_at" field.
@@ -109,6 +114,11 @@ func ByReason(opts ...sql.OrderTermOption) OrderOption {
 // ByVersion orders the results by the version field.
 func ByVersion(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldVersion, opts...).ToFunc()
+}
+
+// ByRestarts orders the results by the restarts field.
+func ByRestarts(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldRestarts, opts...).ToFunc()
 }
 
 // ByConfigHash orders the results by the config_hash field.

@@ -92,6 +92,11 @@ func Version(v string) predicate.Cursor {
 	return predicate.Cursor(sql.FieldEQ(FieldVersion, v))
 }
 
+// Restarts applies equality check predicate on the "restarts" field. It's identical to RestartsEQ.
+func Restarts(v int64) predicate.Cursor {
+	return predicate.Cursor(sql.FieldEQ(FieldRestarts, v))
+}
+
 // ConfigHash applies equality check predicate on the "config_hash" field. It's identical to ConfigHashEQ.
 func ConfigHash(v string) predicate.Cursor {
 	return predicate.Cursor(sql.FieldEQ(FieldConfigHash, v))
@@ -440,6 +445,46 @@ func VersionEqualFold(v string) predicate.Cursor {
 // VersionContainsFold applies the ContainsFold predicate on the "version" field.
 func VersionContainsFold(v string) predicate.Cursor {
 	return predicate.Cursor(sql.FieldContainsFold(FieldVersion, v))
+}
+
+// RestartsEQ applies the EQ predicate on the "restarts" field.
+func RestartsEQ(v int64) predicate.Cursor {
+	return predicate.Cursor(sql.FieldEQ(FieldRestarts, v))
+}
+
+// RestartsNEQ applies the NEQ predicate on the "restarts" field.
+func RestartsNEQ(v int64) predicate.Cursor {
+	return predicate.Cursor(sql.FieldNEQ(FieldRestarts, v))
+}
+
+// RestartsIn applies the In predicate on the "restarts" field.
+func RestartsIn(vs ...int64) predicate.Cursor {
+	return predicate.Cursor(sql.FieldIn(FieldRestarts, vs...))
+}
+
+// RestartsNotIn applies the NotIn predicate on the "restarts" field.
+func RestartsNotIn(vs ...int64) predicate.Cursor {
+	return predicate.Cursor(sql.FieldNotIn(FieldRestarts, vs...))
+}
+
+// RestartsGT applies the GT predicate on the "restarts" field.
+func RestartsGT(v int64) predicate.Cursor {
+	return predicate.Cursor(sql.FieldGT(FieldRestarts, v))
+}
+
+// RestartsGTE applies the GTE predicate on the "restarts" field.
+func RestartsGTE(v int64) predicate.Cursor {
+	return predicate.Cursor(sql.FieldGTE(FieldRestarts, v))
+}
+
+// RestartsLT applies the LT predicate on the "restarts" field.
+func RestartsLT(v int64) predicate.Cursor {
+	return predicate.Cursor(sql.FieldLT(FieldRestarts, v))
+}
+
+// RestartsLTE applies the LTE predicate on the "restarts" field.
+func RestartsLTE(v int64) predicate.Cursor {
+	return predicate.Cursor(sql.FieldLTE(FieldRestarts, v))
 }
 
 // ConfigHashEQ applies the EQ predicate on the "config_hash" field.

@@ -25,9 +25,10 @@ func (Cursor) Fields() []ent.Field {
 		field.String("state").SchemaType(text).Default("").Comment("what the plugin is doing"),
 		field.String("reason").SchemaType(text).Default("").Comment("why it is not running"),
 		field.String("version").SchemaType(text).Default(""),
+		field.Int64("restarts").Default(0).Comment("how often the owner started its process again"),
 		field.String("config_hash").SchemaType(text).Default("").
 			Comment("the configuration that it halted with"),
-		micros("updated_at", "the owner's clock"),
+		micros("updated_at", "the owner's clock; it grows as long as the owner is alive"),
 	}
 }
 
