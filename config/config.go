@@ -3,6 +3,7 @@ package config
 import (
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -96,6 +97,18 @@ func (p Plugin) ConfigJSON() (json.RawMessage, error) {
 		return nil, fmt.Errorf("writing the config of plugin %s as JSON: %w", p.Name, err)
 	}
 	return text, nil
+}
+
+// LockName is the name of the file that pins the plugins' programs.
+const LockName = "avhub.lock"
+
+// LockFile is where that file is: beside the configuration's own. It is empty
+// for a configuration that was put together in Go, whose plugins nothing pins.
+func (c *Config) LockFile() string {
+	if c.origin == nil {
+		return ""
+	}
+	return filepath.Join(filepath.Dir(c.origin.file), LockName)
 }
 
 // Default is what an empty file gives.

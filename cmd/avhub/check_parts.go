@@ -174,11 +174,11 @@ func (c *cli) checkPlugins(ctx context.Context, v *verdict, cfg *config.Config) 
 			v.failed("plugin "+p.Name, "its program cannot be run")
 			continue
 		}
-		c.checkPlugin(ctx, v, at, p, cfg.Log)
+		c.checkPlugin(ctx, v, at, p, cfg)
 	}
 }
 
-func (c *cli) checkPlugin(ctx context.Context, v *verdict, at string, p config.Plugin, log config.Log) {
+func (c *cli) checkPlugin(ctx context.Context, v *verdict, at string, p config.Plugin, cfg *config.Config) {
 	name := "plugin " + p.Name
 	own, err := p.ConfigJSON()
 	if err != nil {
@@ -188,7 +188,11 @@ func (c *cli) checkPlugin(ctx context.Context, v *verdict, at string, p config.P
 	ctx, cancel := context.WithTimeout(ctx, pluginWithin)
 	defer cancel()
 	diags, info, err := plugin.Check(ctx, plugin.Spec{Name: p.Name, Command: p.Command, Env: p.Env, Config: own},
-		plugin.Options{Log: c.logger(log, c.err)})
+		plugin.Options{Log: c.logger(cfg.Log, c.err), Pin: plugin.Locker(cfg.LockFile(), p.Name)})
+	if errors.Is(err, plugin.ErrRefused) {
+		v.failed(name, "it is not the one that "+config.LockName+" names", finding{Severity: severityError, Path: at + ".command[0]", Summary: err.Error()})
+		return
+	}
 	if err != nil {
 		v.failed(name, "it could not be asked", finding{Severity: severityError, Path: at, Summary: err.Error(),
 			Detail: "run its program by hand to see what it says"})

@@ -151,8 +151,19 @@ func (l *lines) text() string {
 // wait returns the first line that holds all of the words.
 func (l *lines) wait(t *testing.T, words ...string) string {
 	t.Helper()
-	timeout := time.After(deadline)
-	for from := 0; ; {
+	return l.waitAfter(t, 0, words...)
+}
+
+func (l *lines) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.all)
+}
+
+// waitAfter is wait without the first lines.
+func (l *lines) waitAfter(t *testing.T, from int, words ...string) string {
+	t.Helper()
+	for timeout := time.After(deadline); ; {
 		l.mu.Lock()
 		fresh, more := l.all[from:], l.more
 		from = len(l.all)

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
+	"github.com/avhub/avhub/config"
 	"github.com/avhub/avhub/core/hub"
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
@@ -24,7 +27,11 @@ func (c *cli) serveVerb() *cobra.Command {
 		Long: "Takes events in, keeps the mirror, runs the plugins and delivers to them, until it gets\n" +
 			"SIGTERM or SIGINT. Then it takes in nothing new, finishes what is in flight within 20\n" +
 			"seconds and ends with exit code 0. A second signal ends it at once; nothing that was\n" +
-			"accepted is lost either way.",
+			"accepted is lost either way.\n\n" +
+			"SIGHUP has it read the configuration again and put the plugins of it in force: a changed\n" +
+			"config goes to the running process, and anything else about a plugin restarts that plugin\n" +
+			"alone. The log tells what was done, and what counts only after a restart of the hub. A\n" +
+			"configuration with mistakes changes nothing.",
 		Args: noArgs,
 	}
 	flags := addConfigFlags(cmd)
@@ -36,6 +43,10 @@ func (c *cli) serveVerb() *cobra.Command {
 }
 
 func (c *cli) serve(ctx context.Context, flags *configFlags) (err error) {
+	// From here on, as it would end the process otherwise.
+	again := make(chan os.Signal, 1)
+	signal.Notify(again, syscall.SIGHUP)
+	defer signal.Stop(again)
 	cfg, err := c.load(flags)
 	if err != nil {
 		return err
@@ -61,7 +72,43 @@ func (c *cli) serve(ctx context.Context, flags *configFlags) (err error) {
 	}
 	stop := c.endWithin(ctx, shutdownWithin, log)
 	defer stop()
+	go func() {
+		for {
+			select {
+			case <-again:
+				c.reload(ctx, flags, h, log)
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
 	return h.Serve(ctx)
+}
+
+// reload reads the configuration again, and logs what is wrong with it.
+func (c *cli) reload(ctx context.Context, flags *configFlags, h *hub.Hub, log zerolog.Logger) {
+	log.Info().Msg("reading the configuration again")
+	cfg, err := c.load(flags)
+	if err == nil {
+		for _, w := range cfg.Warnings() {
+			log.Warn().Msg(clean(w.String()))
+		}
+		err = h.Reload(ctx, cfg)
+	}
+	var broken *config.Error
+	switch {
+	case err == nil:
+		log.Info().Msg("the configuration was read again")
+	case errors.As(err, &broken):
+		for _, p := range broken.Problems {
+			log.Error().Msg(clean(p.String()))
+		}
+		log.Error().Int("problems", len(broken.Problems)).Msg("the configuration has mistakes, so nothing was changed")
+	default:
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			log.Error().Msg(clean(line))
+		}
+	}
 }
 
 // endWithin ends the process when an orderly end takes too long. The returned

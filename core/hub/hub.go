@@ -5,9 +5,6 @@ package hub
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -26,7 +23,6 @@ import (
 	"github.com/avhub/avhub/core/mirror/ask"
 	"github.com/avhub/avhub/core/mirror/isolated"
 	"github.com/avhub/avhub/core/mirror/session"
-	"github.com/avhub/avhub/core/plugin"
 	"github.com/avhub/avhub/core/source"
 	"github.com/avhub/avhub/core/store"
 	"github.com/avhub/avhub/ent"
@@ -58,7 +54,7 @@ type Hub struct {
 	tenants *isolated.Databases // nil: all tenants in the hub's database alone
 	metrics *prometheus.Registry
 	sources []*source.Source
-	plugins []*delivered
+	plugged
 	// sessions removes those that are over.
 	sessions *session.Schedule
 	public   http.Handler
@@ -67,13 +63,6 @@ type Hub struct {
 
 	closeOnce sync.Once
 	closeErr  error
-}
-
-// delivered is a plugin with the consumer that serves it.
-type delivered struct {
-	name       string
-	supervisor *plugin.Supervisor
-	consumer   *fanout.Consumer
 }
 
 // New opens the storage, brings its schema up to date unless storage.migrate is
@@ -187,31 +176,6 @@ func (o observed) Append(ctx context.Context, ev *event.Event) (journal.Receipt,
 	return receipt, err
 }
 
-func (h *Hub) addPlugins() error {
-	metrics := fanout.NewMetrics(h.metrics)
-	owner := ownerName()
-	for _, c := range h.cfg.Plugins {
-		own, err := c.ConfigJSON()
-		if err != nil {
-			return err
-		}
-		supervisor := plugin.New(plugin.Spec{Name: c.Name, Command: c.Command, Env: c.Env, Config: own},
-			plugin.Options{Log: h.log})
-		hash, err := configHash(c, own)
-		if err != nil {
-			return err
-		}
-		consumer := fanout.New(
-			fanout.Config{Name: c.Name, Events: c.Events, RetryFor: c.RetryFor, ConfigHash: hash},
-			fanout.Deps{
-				Store: h.store, Journal: h.journal, Mirror: h.mirror, Plugin: supervisor, Hub: owner,
-				Log: h.log, Metrics: metrics, Observe: h.opts.OnDelivery,
-			})
-		h.plugins = append(h.plugins, &delivered{c.Name, supervisor, consumer})
-	}
-	return nil
-}
-
 // ownerName tells operators which process delivers.
 func ownerName() string {
 	host, err := os.Hostname()
@@ -219,18 +183,6 @@ func ownerName() string {
 		host = "unknown"
 	}
 	return fmt.Sprintf("%s/%d", host, os.Getpid())
-}
-
-// configHash is a fingerprint of everything that decides how a plugin behaves.
-// It is stored, and says nothing about the secrets in it that could be guessed
-// from it without knowing all of the rest.
-func configHash(c config.Plugin, own json.RawMessage) (string, error) {
-	text, err := json.Marshal([]any{c.Command, c.Env, own})
-	if err != nil {
-		return "", fmt.Errorf("fingerprint the configuration of plugin %s: %w", c.Name, err)
-	}
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:16]), nil
 }
 
 // Handler answers the sources' webhooks on the paths that the configuration

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/avhub/avhub/core/fanout"
 	"github.com/avhub/avhub/core/listen"
 )
 
@@ -43,42 +42,16 @@ func (h *Hub) run(ctx context.Context, answered <-chan struct{}) {
 		})
 	}
 	parts.Go(func() { h.sessions.Run(ctx) })
-	for _, p := range h.plugins {
-		parts.Go(func() { h.runPlugin(ctx, p) })
-	}
+	h.startPlugins(ctx)
 	if h.tenants != nil {
 		parts.Go(func() { h.tenants.Run(ctx) })
 	}
 	<-ctx.Done()
 	parts.Wait()
+	h.waitForPlugins()
 	<-answered
 	stopJournal()
 	journalDone.Wait()
-}
-
-// runPlugin runs a plugin's process and delivers to it until ctx ends, the
-// plugin halts, or another hub takes over. The process is drained after the
-// last delivery.
-func (h *Hub) runPlugin(ctx context.Context, p *delivered) {
-	log := h.log.With().Str("plugin", p.name).Logger()
-	process, stop := context.WithCancel(context.WithoutCancel(ctx))
-	var running sync.WaitGroup
-	running.Go(func() {
-		if err := p.supervisor.Run(process); err != nil && process.Err() == nil {
-			log.Error().Err(err).Msg("the plugin's supervisor ended")
-		}
-	})
-	switch err := p.consumer.Run(ctx); {
-	case err == nil:
-	case errors.Is(err, fanout.ErrHalted):
-		log.Error().Err(err).Msg("the plugin has halted: it gets no events until its configuration changes and the hub is restarted")
-	case errors.Is(err, fanout.ErrFenced):
-		log.Warn().Msg("another hub delivers to this plugin now; this one goes on taking events in")
-	default:
-		log.Error().Err(err).Msg("deliveries ended")
-	}
-	stop()
-	running.Wait()
 }
 
 // listeners are the addresses that Serve answers on.
@@ -145,7 +118,7 @@ func (h *Hub) Serve(ctx context.Context) error {
 	answered := make(chan struct{})
 	run.Go(func() { h.run(serving, answered) })
 	h.log.Info().Stringer("events", h.PublicAddr()).Stringer("admin", h.AdminAddr()).
-		Int("sources", len(h.sources)).Int("plugins", len(h.plugins)).Msg("avhub is up")
+		Int("sources", len(h.sources)).Int("plugins", h.countPlugins()).Msg("avhub is up")
 	<-serving.Done()
 	h.log.Info().Msg("shutting down: accepting no more, finishing what is in flight")
 	begin := time.Now()

@@ -15,7 +15,7 @@ import (
 // Pin is what a plugin's program has to be to be started.
 type Pin struct {
 	SHA256  string // of the program's file, in lower-case hex
-	Version string // what the connector calls itself
+	Version string // what the connector calls itself; empty: anything
 	Way     string // what an operator does who wants another program; one sentence
 }
 
@@ -114,7 +114,7 @@ func short(sum string) string { return sum[:min(len(sum), 12)] }
 // accepts looks whether a connector is of the version that is pinned. The file
 // alone does not decide that: a script may run something else.
 func (p *Pin) accepts(info Info) error {
-	if p == nil || info.Version == p.Version {
+	if p == nil || p.Version == "" || info.Version == p.Version {
 		return nil
 	}
 	return fmt.Errorf("%w: it calls itself version %q, and the one that is pinned is %q: %s",
