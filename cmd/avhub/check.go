@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/avhub/avhub/config"
 	"github.com/spf13/cobra"
@@ -18,7 +19,8 @@ type finding struct {
 	Source  string `json:"source,omitempty"`
 	Line    int    `json:"line,omitempty"`
 	Column  int    `json:"column,omitempty"`
-	Path    string `json:"path,omitempty"` // the key
+	Path    string `json:"path,omitempty"`   // the key
+	Plugin  string `json:"plugin,omitempty"` // whose key it is, if it is one's
 	Summary string `json:"summary"`
 	Detail  string `json:"detail,omitempty"`
 }
@@ -31,7 +33,11 @@ const (
 func (f finding) String() string {
 	text := f.Summary
 	if f.Path != "" {
-		text = f.Path + ": " + text
+		whose := ""
+		if f.Plugin != "" {
+			whose = " (" + f.Plugin + ")"
+		}
+		text = f.Path + whose + ": " + text
 	}
 	if f.Detail != "" {
 		text += "; " + f.Detail
@@ -83,7 +89,8 @@ func (v *verdict) errors() int {
 func findings(severity string, problems []config.Problem) []finding {
 	var out []finding
 	for _, p := range problems {
-		out = append(out, finding{severity, p.Source, p.Line, p.Column, p.Path.String(), p.Summary, p.Detail})
+		out = append(out, finding{Severity: severity, Source: p.Source, Line: p.Line, Column: p.Column,
+			Path: p.Path.String(), Summary: p.Summary, Detail: p.Detail})
 	}
 	return out
 }
@@ -150,8 +157,14 @@ func (c *cli) check(ctx context.Context, flags *configFlags, online bool) (*verd
 		return nil, err
 	}
 	for i := range v.Problems {
-		if p := &v.Problems[i]; p.Source == "" && p.Path != "" {
+		p := &v.Problems[i]
+		if p.Source == "" && p.Path != "" {
 			p.Source, p.Line, p.Column = cfg.Place(p.Path)
+		}
+		for n, own := range cfg.Plugins {
+			if at := fmt.Sprintf("plugins[%d]", n); p.Path == at || strings.HasPrefix(p.Path, at+".") {
+				p.Plugin = own.Name
+			}
 		}
 	}
 	v.OK = v.errors() == 0

@@ -55,9 +55,64 @@ plugins:
 		t.Errorf("%d problems, want 7", n)
 	}
 	text := run(t, dir, "check")
-	if text.code != 1 || !strings.Contains(text.out, "failed") || !strings.Contains(text.err, ": plugins[1].config.timout: unknown key") ||
+	if text.code != 1 || !strings.Contains(text.out, "failed") || !strings.Contains(text.err, ": plugins[1].config.timout (wrong): unknown key") ||
 		!strings.Contains(text.err, "warning: ") || strings.Contains(text.out+text.err, "key set") {
 		t.Errorf("exit code %d\n%s%s", text.code, text.out, text.err)
+	}
+}
+
+// What a connector says about its configuration stands at the line of the file,
+// with what would be right, and gives no secret away.
+func TestCheckPlacesWhatAConnectorRejects(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "avhub.yaml"), `plugins:
+  - name: first
+    command: [`+program(t, "avhub-strict")+`]
+    config:
+      token: tok_canary9
+      region: mars
+      limit: 0
+      colour: blue
+      routes:
+        - channel: a
+          events: [created, deletd]
+        - events: []
+      plans:
+        pro: { price: -1 }
+        free: {}
+  - name: second
+    command: [`+program(t, "avhub-strict")+`]
+    config:
+      token: 12345678
+      regoin: us
+      limit: many
+      routes: { channel: x }
+`)
+	got := run(t, dir, "check")
+	if got.code != 1 || strings.Contains(got.err, "canary") || strings.Contains(got.err, "12345678") {
+		t.Errorf("exit code %d\n%s", got.code, got.err)
+	}
+	for _, want := range []string{
+		"avhub.yaml:5:14: plugins[0].config.token (first): has the wrong form",
+		"avhub.yaml:6:15: plugins[0].config.region (first): is not allowed; it takes one of eu, us",
+		"avhub.yaml:7:14: plugins[0].config.limit (first): is less than 1; it may be from 1 to 9",
+		"avhub.yaml:8:15: plugins[0].config.colour (first): unknown key",
+		"avhub.yaml:11:29: plugins[0].config.routes[0].events[1] (first): is not allowed; did you mean \"deleted\"?",
+		"avhub.yaml:12:11: plugins[0].config.routes[1].channel (first): is missing; set channel to text",
+		"avhub.yaml:14:23: plugins[0].config.plans.pro.price (first): is less than 0",
+		"avhub.yaml:15:9: plugins[0].config.plans.free.price (first): is missing",
+		"avhub.yaml:19:14: plugins[1].config.token (second): wrong type: needs text, found a number; put it in quotes",
+		"avhub.yaml:20:15: plugins[1].config.regoin (second): unknown key; did you mean \"region\"?",
+		"avhub.yaml:21:14: plugins[1].config.limit (second): wrong type: needs a whole number",
+		"avhub.yaml:22:15: plugins[1].config.routes (second): wrong type: needs a list",
+	} {
+		if !strings.Contains(got.err, "error: "+want) {
+			t.Errorf("it does not say %s:\n%s", want, got.err)
+		}
+	}
+	if n := strings.Count(got.err, "error: "); n != 12 {
+		t.Errorf("%d errors, want 12:\n%s", n, got.err)
 	}
 }
 

@@ -35,6 +35,7 @@ func buildPrograms() error {
 		"avhub-notify":  {"../../examples/notify"},
 		"avhub-slack":   {"../../examples/slack"},
 		"avhub-forward": {"../../examples/forward"},
+		"avhub-strict":  {"./testdata/strict"},
 	} {
 		cmd := exec.Command("go", append([]string{"build", "-o", filepath.Join(programDir, name)}, args...)...)
 		if out, err := cmd.CombinedOutput(); err != nil {
