@@ -84,6 +84,7 @@ type Plugin struct {
 	Events   []string          `json:"events" doc:"Types it gets: exact ones, tenant.* for all below, * for all. Without this key, those it asks for itself." pattern:"^(\\*|[a-z0-9_]+(\\.[a-z0-9_]+)*(\\.\\*)?)$"`
 	Env      map[string]string `json:"env" doc:"Its process environment, all of it: nothing of the hub's own is passed on."`
 	Config   map[string]any    `json:"config" doc:"Its own configuration; which keys there are, avhub plugin describe tells."`
+	Attach   string            `json:"attach" doc:"For development: the folder in which the connector waits that you have started with its verb debug, such as under a debugger. The command is not started then."`
 	RetryFor time.Duration     `json:"retry_for" doc:"How long a failing event is retried before it becomes a dead letter." default:"72h" min:"1ms"`
 }
 

@@ -16,8 +16,8 @@ import (
 func (c *Config) CheckFiles() error {
 	found := &collector{origin: c.origin}
 	for i, p := range c.Plugins {
-		if len(p.Command) == 0 {
-			continue // Load does not let that through
+		if len(p.Command) == 0 || p.Attach != "" {
+			continue // Load does not let the first through; the other is not started
 		}
 		if summary, detail := checkProgram(p.Command[0], c.origin.isExpanded(schema.Path{"plugins", i, "command", 0})); summary != "" {
 			found.add(schema.Path{"plugins", i, "command", 0}, summary, detail)

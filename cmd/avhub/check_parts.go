@@ -187,7 +187,7 @@ func (c *cli) checkPlugin(ctx context.Context, v *verdict, at string, p config.P
 	}
 	ctx, cancel := context.WithTimeout(ctx, pluginWithin)
 	defer cancel()
-	diags, info, err := plugin.Check(ctx, plugin.Spec{Name: p.Name, Command: p.Command, Env: p.Env, Config: own},
+	diags, info, err := plugin.Check(ctx, plugin.Spec{Name: p.Name, Command: p.Command, Env: p.Env, Attach: p.Attach, Config: own},
 		plugin.Options{Log: c.logger(cfg.Log, c.err), Pin: plugin.Locker(cfg.LockFile(), p.Name)})
 	if errors.Is(err, plugin.ErrRefused) {
 		v.failed(name, "it is not the one that "+config.LockName+" names", finding{Severity: severityError, Path: at + ".command[0]", Summary: err.Error()})

@@ -51,7 +51,7 @@ func (c *cli) pluginDescribe() *cobra.Command {
 		defer cancel()
 		// Whether its configuration is good is check's business.
 		_, info, err := plugin.Check(ctx, plugin.Spec{
-			Name: args[0], Command: cfg.Plugins[i].Command, Env: cfg.Plugins[i].Env, Config: json.RawMessage("{}"),
+			Name: args[0], Command: cfg.Plugins[i].Command, Env: cfg.Plugins[i].Env, Attach: cfg.Plugins[i].Attach, Config: json.RawMessage("{}"),
 		}, plugin.Options{Log: c.logger(cfg.Log, c.err), Pin: plugin.Locker(cfg.LockFile(), args[0])})
 		if err != nil {
 			return fmt.Errorf("asking plugin %s: %w; `avhub check` looks at its configuration", args[0], err)

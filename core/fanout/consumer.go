@@ -59,6 +59,9 @@ func New(cfg Config, deps Deps) *Consumer {
 	if deps.Backoff == nil {
 		deps.Backoff = func(attempts int) time.Duration { return backoff(attempts, jitter) }
 	}
+	if cfg.CallTimeout == 0 {
+		cfg.CallTimeout = callTimeout
+	}
 	deps.Log = deps.Log.With().Str("plugin", cfg.Name).Logger()
 	c := &Consumer{
 		cfg: cfg, deps: deps,

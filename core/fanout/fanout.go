@@ -69,6 +69,8 @@ type Config struct {
 	// ConfigHash identifies the plugin's configuration: a plugin that halted
 	// stays halted until it changes.
 	ConfigHash string
+	// CallTimeout ends a call to the plugin; 0: the default of 12 s.
+	CallTimeout time.Duration
 }
 
 // Deps are what a consumer works with.

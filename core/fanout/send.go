@@ -49,7 +49,7 @@ func (c *Consumer) send(b *batch) {
 // to the protocol. A call in flight is not cut by a shutdown: its effects
 // happen, so its verdicts should be known. Its own time limit ends it.
 func (c *Consumer) call(b *batch) (*pluginpb.DeliverResponse, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.CallTimeout)
 	defer cancel()
 	b.sent = time.Now()
 	req, err := c.prepare(b)

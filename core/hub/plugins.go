@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/avhub/avhub/config"
 	"github.com/avhub/avhub/core/fanout"
@@ -64,10 +65,15 @@ func (h *Hub) newPlugin(cfg *config.Config, c config.Plugin) (*delivered, error)
 	if err != nil {
 		return nil, err
 	}
-	supervisor := plugin.New(plugin.Spec{Name: c.Name, Command: c.Command, Env: c.Env, Config: own},
+	var patience time.Duration
+	if c.Attach != "" {
+		patience = plugin.Patience
+		h.log.Warn().Str("plugin", c.Name).Msg("this plugin is attached to and not started: it is not held against " + config.LockName + ", and calls to it have no deadline")
+	}
+	supervisor := plugin.New(plugin.Spec{Name: c.Name, Command: c.Command, Env: c.Env, Attach: c.Attach, Config: own},
 		plugin.Options{Log: h.log, Pin: plugin.Locker(cfg.LockFile(), c.Name)})
 	consumer := fanout.New(
-		fanout.Config{Name: c.Name, Events: c.Events, RetryFor: c.RetryFor, ConfigHash: hash},
+		fanout.Config{Name: c.Name, Events: c.Events, RetryFor: c.RetryFor, ConfigHash: hash, CallTimeout: patience},
 		fanout.Deps{
 			Store: h.store, Journal: h.journal, Mirror: h.mirror, Plugin: supervisor, Hub: h.owner,
 			Log: h.log, Metrics: h.plugged.metrics, Observe: h.opts.OnDelivery,

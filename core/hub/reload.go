@@ -145,7 +145,10 @@ func (p *delivered) differs(next *delivered, lock *plugin.Lock) (keys []string) 
 	if a.RetryFor != b.RetryFor {
 		keys = append(keys, "retry_for")
 	}
-	if p.supervisor.Status().State == plugin.Running && !samePin(p.supervisor.Pin(), lock, p.name) {
+	if a.Attach != b.Attach {
+		keys = append(keys, "attach")
+	}
+	if b.Attach == "" && p.supervisor.Status().State == plugin.Running && !samePin(p.supervisor.Pin(), lock, p.name) {
 		keys = append(keys, config.LockName)
 	}
 	if string(p.own) != string(next.own) {

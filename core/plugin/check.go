@@ -9,7 +9,11 @@ import "context"
 func Check(ctx context.Context, spec Spec, opts Options) ([]Diagnostic, Info, error) {
 	opts.Log = opts.Log.With().Str("plugin", spec.Name).Logger()
 	opts.timing = opts.timing.withDefaults()
-	inst, err := launch(ctx, spec, opts)
+	begin := launch
+	if spec.Attach != "" {
+		begin = attach
+	}
+	inst, err := begin(ctx, spec, opts)
 	if err != nil {
 		return nil, Info{}, err
 	}

@@ -19,9 +19,11 @@ import (
 	"github.com/avhub/avhub/sdk/plugin/pluginpb"
 )
 
-// instance is one process of a connector, from its start to its end.
+// instance is one process of a connector, from its start to its end, or one that
+// somebody else has started, for as long as it is there.
 type instance struct {
-	proc   *process
+	proc   *process      // nil: it was attached to
+	gone   chan struct{} // then: closed when it is not there any more
 	client *goplugin.Client
 	conn   *grpc.ClientConn
 	rpc    pluginpb.ConnectorClient
@@ -210,7 +212,7 @@ func (inst *instance) deliver(ctx context.Context, req *pluginpb.DeliverRequest)
 		return resp, nil
 	}
 	if inst.lost(ctx, err) {
-		return nil, fmt.Errorf("delivering to the plugin: %w (%s)", ErrDied, inst.proc.describeEnd())
+		return nil, fmt.Errorf("delivering to the plugin: %w (%s)", ErrDied, inst.describeEnd())
 	}
 	return nil, fmt.Errorf("delivering to the plugin: %w", err)
 }
@@ -231,6 +233,15 @@ func (inst *instance) ping(ctx context.Context) error {
 
 // watch returns why the instance cannot be used any more, or nil when ctx ends.
 func (inst *instance) watch(ctx context.Context) error {
+	if inst.proc == nil {
+		// At a breakpoint it answers nothing, and that is all right.
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-inst.gone:
+			return errNotThere
+		}
+	}
 	tick := time.NewTicker(inst.timing.pingEvery)
 	defer tick.Stop()
 	for {
@@ -283,6 +294,10 @@ func (inst *instance) drain() {
 // and removes everything that the start made. It returns when the process and
 // its output have ended.
 func (inst *instance) kill() {
+	if inst.proc == nil && inst.gone != nil {
+		_ = inst.conn.Close() // it is not ours to end
+		return
+	}
 	asked := make(chan struct{})
 	go func() {
 		defer close(asked)
@@ -304,16 +319,46 @@ func (inst *instance) kill() {
 
 // killNow is kill for a process that will not answer.
 func (inst *instance) killNow() {
-	_ = inst.proc.Kill(context.Background())
+	if inst.proc != nil {
+		_ = inst.proc.Kill(context.Background())
+	}
 	inst.kill()
 }
 
 // explain adds how the process ended to an error that comes of it.
 func (inst *instance) explain(ctx context.Context, err error) error {
 	if inst.lost(ctx, err) {
-		return fmt.Errorf("the plugin's process ended: %s", inst.proc.describeEnd())
+		return fmt.Errorf("the plugin's process ended: %s", inst.describeEnd())
 	}
 	return err
+}
+
+func (inst *instance) describeEnd() string {
+	if inst.proc == nil {
+		return "somebody else had started it"
+	}
+	return inst.proc.describeEnd()
+}
+
+// pid is 0 for a process that somebody else has started.
+func (inst *instance) pid() int {
+	if inst.proc == nil {
+		return 0
+	}
+	return inst.proc.pid()
+}
+
+// hasExited tells whether the process has ended, waiting for at most d.
+func (inst *instance) hasExited(d time.Duration) bool {
+	if inst.proc != nil {
+		return inst.proc.hasExited(d)
+	}
+	select {
+	case <-inst.gone:
+		return true
+	case <-time.After(d):
+		return false
+	}
 }
 
 // lost tells whether a call failed because the process ended. The connection
@@ -325,7 +370,7 @@ func (inst *instance) lost(ctx context.Context, err error) bool {
 	}
 	switch status.Code(err) {
 	case codes.Unavailable, codes.Canceled:
-		return inst.proc.hasExited(2 * outputGrace)
+		return inst.hasExited(2 * outputGrace)
 	default:
 		return false
 	}

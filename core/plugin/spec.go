@@ -28,6 +28,10 @@ type Spec struct {
 	Env map[string]string
 	// Dir is the working directory of the process; empty means the hub's.
 	Dir string
+	// Attach, if set, is a folder in which a connector waits that a person has
+	// started with its verb debug. Command, Env and Dir are not used then, and
+	// Options.Pin is not asked.
+	Attach string
 	// Config is the connector's own configuration, a JSON object.
 	Config json.RawMessage
 }

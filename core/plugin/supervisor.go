@@ -82,6 +82,10 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
+		if errors.Is(err, errNotThere) {
+			s.awaitThere(ctx, err)
+			continue
+		}
 		s.opts.Log.Error().Err(err).Str("pause", pause.Round(time.Millisecond).String()).Msg("the plugin is not running and will be started again")
 		s.set(func(st *Status) {
 			*st = Status{State: state, Reason: printable([]byte(err.Error())), Restarts: st.Restarts}
@@ -96,9 +100,28 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	}
 }
 
+// awaitThere tells once that no connector waits to be attached to, and waits a
+// moment. That is no failure: a person starts it when they want to.
+func (s *Supervisor) awaitThere(ctx context.Context, err error) {
+	reason := printable([]byte(err.Error()))
+	if is := s.Status(); is.State == Starting && is.Reason != reason {
+		s.opts.Log.Info().Msg(reason)
+		s.set(func(st *Status) { *st = Status{State: Starting, Reason: reason, Restarts: st.Restarts} })
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(attachEvery):
+	case <-s.wake:
+	}
+}
+
 // start brings a process to the point where it takes batches.
 func (s *Supervisor) start(ctx context.Context) (*instance, error) {
-	inst, err := launch(ctx, s.current(), s.opts)
+	begin := launch
+	if s.current().Attach != "" {
+		begin = attach
+	}
+	inst, err := begin(ctx, s.current(), s.opts)
 	if err != nil {
 		return nil, err
 	}
@@ -136,9 +159,9 @@ func (s *Supervisor) goLive(ctx context.Context, inst *instance) error {
 	}
 	s.warn(diags)
 	info, _ := s.Info()
-	s.opts.Log.Info().Int("pid", inst.proc.pid()).Str("version", info.Version).Msg("the plugin is running")
+	s.opts.Log.Info().Int("pid", inst.pid()).Str("version", info.Version).Msg("the plugin is running")
 	s.set(func(st *Status) {
-		*st = Status{State: Running, PID: inst.proc.pid(), Restarts: st.Restarts}
+		*st = Status{State: Running, PID: inst.pid(), Restarts: st.Restarts}
 		s.setLive(inst)
 	})
 	return nil
@@ -184,7 +207,7 @@ func (s *Supervisor) Reconfigure(ctx context.Context, config json.RawMessage) ([
 			return diags, nil
 		}
 		// What a process that has ended was told does not matter.
-		if err != nil && (ctx.Err() != nil || !inst.proc.hasExited(0)) {
+		if err != nil && (ctx.Err() != nil || !inst.hasExited(0)) {
 			return nil, err
 		}
 		s.warn(diags)

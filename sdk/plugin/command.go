@@ -62,22 +62,36 @@ func (p Plugin[C, S]) command(ctx context.Context, args []string, stdout, stderr
 		}
 		return exitDone
 	case "check":
-		file, ok := configFlag(rest)
+		file, ok := fileFlag(rest, "--config")
 		if !ok {
 			return p.wrongUse(stderr, program, "check needs --config FILE, a JSON file with the connector's own configuration")
 		}
 		return p.runCheck(ctx, program, file, stdout, stderr)
+	case "debug":
+		dir, ok := debugDir(p.Info.Name), len(rest) == 0
+		if !ok {
+			dir, ok = fileFlag(rest, "--dir")
+		}
+		if !ok {
+			return p.wrongUse(stderr, program, "debug takes --dir FOLDER, where a hub finds it")
+		}
+		if err := p.debug(ctx, dir, stdout, stderr); err != nil {
+			fmt.Fprintf(stderr, "%s: %s\n", program, err)
+			return exitFailed
+		}
+		return exitDone
 	default:
 		return p.wrongUse(stderr, program, fmt.Sprintf("there is no verb %q", verb))
 	}
 }
 
-func configFlag(args []string) (string, bool) {
+// fileFlag reads a flag that takes a path and must be the only one.
+func fileFlag(args []string, name string) (string, bool) {
 	if len(args) == 1 {
-		file, ok := strings.CutPrefix(args[0], "--config=")
+		file, ok := strings.CutPrefix(args[0], name+"=")
 		return file, ok && file != ""
 	}
-	if len(args) == 2 && args[0] == "--config" {
+	if len(args) == 2 && args[0] == name {
 		return args[1], args[1] != ""
 	}
 	return "", false
@@ -105,6 +119,7 @@ What it can do without a hub:
 
   %[7]s describe [--json | --markdown]   what it wants and how it is configured
   %[7]s check --config FILE              try a configuration (JSON)
+  %[7]s debug [--dir FOLDER]             wait for a hub that attaches, under a debugger for instance
   %[7]s version
 `, p.Info.Name, p.Info.Version, p.Info.Summary, strings.Join(p.Info.Events, ", "), p.Info.Order, executable(), program)
 }

@@ -15,8 +15,6 @@ import (
 	"github.com/hashicorp/go-hclog"
 	goplugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/health"
-	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/avhub/avhub/sdk/plugin/pluginpb"
 )
@@ -100,23 +98,7 @@ func (p Plugin[C, S]) ServeListener(ctx context.Context, lis net.Listener, stder
 		_ = lis.Close()
 		return err
 	}
-	g := newGRPCServer(nil)
-	pluginpb.RegisterConnectorServer(g, srv)
-	h := health.NewServer()
-	h.SetServingStatus(goplugin.GRPCServiceName, healthpb.HealthCheckResponse_SERVING)
-	healthpb.RegisterHealthServer(g, h)
-
-	served := make(chan error, 1)
-	go func() { served <- g.Serve(lis) }()
-	select {
-	case err := <-served:
-		return fmt.Errorf("serving the connector: %w", err)
-	case <-ctx.Done():
-	}
-	err = srv.drain(context.WithoutCancel(ctx), orphanDrain)
-	g.Stop()
-	<-served
-	return err
+	return serveOn(ctx, newGRPCServer(nil), srv, lis)
 }
 
 func newGRPCServer(opts []grpc.ServerOption) *grpc.Server {

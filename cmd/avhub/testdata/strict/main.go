@@ -32,6 +32,8 @@ func (connector) Deliver(context.Context, plugin.Event, *struct{}) error { retur
 func main() {
 	plugin.Plugin[config, struct{}]{
 		Info: plugin.Info{Name: "strict", Version: "1", Summary: "has many rules", Events: []string{"*"}},
-		Open: func(context.Context, config, *slog.Logger) (plugin.Connector[struct{}], error) { return connector{}, nil },
+		Open: func(context.Context, config, *slog.Logger) (plugin.Connector[struct{}], error) {
+			return connector{}, nil
+		},
 	}.Main()
 }
