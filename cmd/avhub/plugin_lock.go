@@ -178,7 +178,7 @@ func (c *cli) printLocked(list []lockedJSON) error {
 		return nil
 	}
 	t := newTable("PLUGIN", "VERSION", "HASH", "")
-	t.wide = true
+	t.whole = 3
 	for _, l := range list {
 		change := map[string]string{"none": "as before"}[l.Change]
 		switch {
