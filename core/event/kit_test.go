@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/avhub/avhub/core/event"
-	"github.com/avhub/avhub/sdk/plugin/plugintest/laws"
 	"github.com/avhub/avhub/sdk/plugin/pluginpb"
+	"github.com/avhub/avhub/sdk/plugin/plugintest/laws"
 )
 
 // The test kit for connectors makes events of its own, as it must not know the

@@ -76,9 +76,7 @@ func configErrors(resp *pluginpb.ConfigureResponse) error {
 	return errors.Join(errs...)
 }
 
-// kill ends the life as kill -9 does; restart begins the next one.
-func (st *stage) kill() { st.life.Kill() }
-
+// restart ends the life as kill -9 does, and begins the next one.
 func (st *stage) restart(ctx context.Context) error {
 	st.life.Kill()
 	st.keepLog()
