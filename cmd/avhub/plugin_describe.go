@@ -25,6 +25,8 @@ type describedJSON struct {
 	Coalesce     bool            `json:"coalesce"`
 	Counts       bool            `json:"counts"`
 	Body         bool            `json:"body"` // it asks for the bytes that the provider sent
+	Notifies     bool            `json:"notifies"`
+	KeepsHistory bool            `json:"keeps_history"`
 	ConfigSchema json.RawMessage `json:"config_schema,omitempty"`
 }
 
@@ -58,7 +60,8 @@ func (c *cli) pluginDescribe() *cobra.Command {
 		}
 		if *asJSON {
 			return c.writeJSON(describedJSON{
-				args[0], info.Name, info.Version, info.Summary, info.Events, info.Order, info.Coalesce, info.Counts, info.Body, info.ConfigSchema,
+				args[0], info.Name, info.Version, info.Summary, info.Events, info.Order, info.Coalesce, info.Counts, info.Body,
+				info.Notifies, info.KeepsHistory, info.ConfigSchema,
 			})
 		}
 		return c.printDescribed(info)
@@ -77,6 +80,12 @@ func (c *cli) printDescribed(info plugin.Info) error {
 	}
 	if info.Body {
 		text += "it gets the bytes that the provider sent\n"
+	}
+	if info.Notifies {
+		text += "every event is an effect of its own\n"
+	}
+	if info.KeepsHistory {
+		text += "what it leaves outside tells the way, not only where things stand\n"
 	}
 	var schema schemaNode
 	if len(info.ConfigSchema) > 0 {

@@ -214,7 +214,7 @@ func lookAround(t *testing.T, s *site) {
 		return len(list) == 1 && list[0].State == "running" && list[0].Position == 3 && list[0].Configured
 	})
 	described := read[describedJSON](t, s.dir, "plugin", "describe", "notify")
-	if described.Connector != "notify" || described.Version != "1.0.0" || !strings.Contains(string(described.ConfigSchema), `"url"`) {
+	if described.Connector != "notify" || described.Version != "1.0.0" || !described.Notifies || described.KeepsHistory || !strings.Contains(string(described.ConfigSchema), `"url"`) {
 		t.Errorf("plugin describe: %+v", described)
 	}
 	if got := done(t, s.dir, "plugin", "describe", "notify"); !strings.Contains(got.out, "Required. Where to POST events") {

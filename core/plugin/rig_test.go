@@ -74,7 +74,7 @@ type conn struct {
 
 func connectorMain() {
 	plugin.Plugin[config, state]{
-		Info: plugin.Info{Name: "traces", Version: "1.2.3", Summary: "leaves traces", Events: []string{"tenant.*"}, Order: plugin.PerSubject, Coalesce: true, Counts: true},
+		Info: plugin.Info{Name: "traces", Version: "1.2.3", Summary: "leaves traces", Events: []string{"tenant.*"}, Order: plugin.PerSubject, Coalesce: true, Counts: true, KeepsHistory: true},
 		Open: func(_ context.Context, cfg config, log *slog.Logger) (plugin.Connector[state], error) {
 			switch cfg.Greeting {
 			case "die":

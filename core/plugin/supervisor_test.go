@@ -24,7 +24,7 @@ func TestAConnectorIsDescribedConfiguredAndDeliveredTo(t *testing.T) {
 	t.Parallel()
 	r := running(t)
 	info, ok := r.Info()
-	if !ok || info.Name != "traces" || info.Version != "1.2.3" || info.Order != PerSubject || !info.Coalesce || !info.Counts ||
+	if !ok || info.Name != "traces" || info.Version != "1.2.3" || info.Order != PerSubject || !info.Coalesce || !info.Counts || !info.KeepsHistory || info.Notifies ||
 		!slices.Equal(info.Events, []string{"tenant.*"}) || !json.Valid(info.ConfigSchema) {
 		t.Errorf("%+v %v", info, ok)
 	}

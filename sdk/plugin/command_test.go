@@ -98,9 +98,10 @@ func TestTheBinaryAnswersAPersonWithoutAHub(t *testing.T) {
 	}
 	var d struct {
 		Name         string
+		Notifies     *bool
 		ConfigSchema struct{ Type string } `json:"config_schema"`
 	}
-	if err := json.Unmarshal(out.Bytes(), &d); err != nil || d.Name != "test" || d.ConfigSchema.Type != "object" {
+	if err := json.Unmarshal(out.Bytes(), &d); err != nil || d.Name != "test" || d.ConfigSchema.Type != "object" || d.Notifies == nil {
 		t.Errorf("%v: %s", err, &out)
 	}
 }

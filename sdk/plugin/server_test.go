@@ -29,12 +29,13 @@ func TestDescribeSaysWhoTheConnectorIs(t *testing.T) {
 	t.Parallel()
 	p := always(connector[testState]{})
 	p.Info.Order, p.Info.Coalesce, p.Info.Counts = PerSubject, true, true
+	p.Info.Notifies, p.Info.KeepsHistory = true, true
 	resp, err := serve(t, p).Describe(t.Context(), &pluginpb.DescribeRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if resp.GetName() != "test" || resp.GetVersion() != "1.2.3" || resp.GetOrder() != pluginpb.Order_ORDER_PER_SUBJECT ||
-		!resp.GetCoalesce() || !slices.Contains(resp.GetFeatures(), FeatureCounts) || resp.GetEvents()[0] != "*" || resp.GetSummary() != "tests" {
+		!resp.GetCoalesce() || !resp.GetNotifies() || !resp.GetKeepsHistory() || !slices.Contains(resp.GetFeatures(), FeatureCounts) || resp.GetEvents()[0] != "*" || resp.GetSummary() != "tests" {
 		t.Errorf("%v", resp)
 	}
 	var sch struct {
