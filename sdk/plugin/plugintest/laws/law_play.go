@@ -250,7 +250,7 @@ func repeatable() []string {
 // writePair is a script whose last step overrules the one before it.
 func writePair(e *engine, rng *rand.Rand, f flavour) script {
 	s := write(rng, e.types, flavour{steps: 3 + rng.IntN(4)})
-	var pairs [][2]step
+	var pairs, alike [][2]step
 	for _, a := range e.types {
 		for _, b := range e.types {
 			older := step{a, 1 + rng.IntN(2), 1 + rng.IntN(2), rng.IntN(2), rng.IntN(4)}
@@ -259,7 +259,13 @@ func writePair(e *engine, rng *rand.Rand, f flavour) script {
 			if overrules(older, newer) {
 				pairs = append(pairs, [2]step{older, newer})
 			}
+			if overrules(older, newer) && a == b {
+				alike = append(alike, [2]step{older, newer})
+			}
 		}
+	}
+	if len(alike) > 0 && rng.IntN(2) == 0 {
+		pairs = alike // two values of one field say more than an end
 	}
 	if len(pairs) > 0 {
 		pair := pairs[rng.IntN(len(pairs))]

@@ -11,7 +11,7 @@ func rules() []rule {
 		{Law: Law{3, "batches", "However the events of a key are split into calls, it looks the same."}, flavour: flavour{steps: 12}, judge: judgeBatches},
 		{Law: Law{4, "kill", "Killed before or after any request or answer, and started again, it ends like the run that nobody interrupted."}, slow: true, judge: judgeKill},
 		{Law: Law{5, "lost reply", "When the effect was made and the reply got lost, there is one effect in the end."}, applies: makesRequests, judge: judgeLostReply},
-		{Law: Law{6, "revision", "An event of an older revision that comes late undoes nothing."}, applies: notNotifying, write: writePair, judge: judgeRevision},
+		{Law: Law{6, "revision", "An event of an older revision that comes late undoes nothing."}, applies: notNotifying, quick: true, write: writePair, judge: judgeRevision},
 		{Law: Law{7, "interleaving", "However the events of different keys are mixed, it looks the same."}, applies: hasKeys, flavour: flavour{steps: 10}, judge: judgeInterleaving},
 		{Law: Law{8, "bad event", "An event whose data has the wrong types costs itself alone: it is rejected or skipped, and its neighbours land."}, wire: true, judge: judgeBadEvent},
 		{Law: Law{9, "outages", "An outside that answers 429, 500 or not at all means retry (429 for as long as it asks), 401 means halt, 400 means reject, and nothing is lost over it."}, applies: makesRequests, slow: true, judge: judgeOutages},
