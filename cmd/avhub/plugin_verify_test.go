@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/avhub/avhub/sdk/plugin/plugintest"
 	"github.com/avhub/avhub/sdk/plugin/plugintest/laws"
@@ -153,5 +155,37 @@ func TestVerifySaysWhatKeepsItFromJudging(t *testing.T) {
 		if code != c.code || out != "" || !strings.Contains(said, c.want) || strings.Contains(said, "canary") {
 			t.Errorf("%v: exit %d, %s%s", c.args, code, out, said)
 		}
+	}
+}
+
+// Whoever interrupts it broke the call, not the connector.
+func TestAnInterruptedVerifyBlamesNobody(t *testing.T) {
+	t.Parallel()
+	world := plugintest.ServeWorld(t, notified(false))
+	cmd := exec.CommandContext(t.Context(), program(t, "avhub"), "plugin", "verify", "--histories", "20", "--world", world.URL, program(t, "avhub-notify"))
+	cmd.Env = environ()
+	var said strings.Builder
+	cmd.Stderr = &said
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	killer := time.AfterFunc(deadline, func() { _ = cmd.Process.Kill() })
+	defer killer.Stop()
+	lines := bufio.NewScanner(out)
+	lines.Scan() // the first law is through
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	all := lines.Text()
+	for lines.Scan() {
+		all += lines.Text()
+	}
+	_ = cmd.Wait() // the exit code is what is asked for
+	if code := cmd.ProcessState.ExitCode(); code != exitFailed || strings.Contains(all, "✗") || !strings.Contains(said.String(), "interrupted") {
+		t.Errorf("exit %d: %s%s", code, all, said.String())
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"testing"
@@ -54,5 +55,32 @@ func TestAStartAloneThatFailsLeavesNothing(t *testing.T) {
 	}
 	if left, _ := os.ReadDir(opts.RunDir); len(left) != 0 {
 		t.Errorf("left in the socket folder: %v", left)
+	}
+}
+
+// Hubs on one machine that run the same plugin share its folder, and each one
+// sweeps it at every start.
+func TestManyStartsOfOnePluginDoNotSweepEachOtherAway(t *testing.T) {
+	t.Parallel()
+	run := shortDir(t)
+	var starts sync.WaitGroup
+	for range 8 {
+		starts.Go(func() {
+			for range 50 {
+				dir, err := newSocketDir(run, "same")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if err := os.WriteFile(filepath.Join(dir.path, "socket"), nil, 0o600); err != nil {
+					t.Error(err)
+				}
+				dir.remove()
+			}
+		})
+	}
+	starts.Wait()
+	if left, _ := os.ReadDir(run); len(left) != 0 {
+		t.Errorf("left: %v", left)
 	}
 }

@@ -44,42 +44,60 @@ func newSocketDir(runDir, plugin string) (*socketDir, error) {
 	if err := os.MkdirAll(abs, 0o700); err != nil {
 		return nil, fmt.Errorf("making the plugin's socket folder: %w", err)
 	}
-	path, err := startDir(own)
-	for tries := 0; errors.Is(err, os.ErrNotExist) && tries < maxStartTries; tries++ {
-		// Somebody who ended the plugin has removed its empty folder meanwhile.
-		path, err = startDir(own)
+	dir, err := startDir(own)
+	for tries := 0; errors.Is(err, errTaken) && tries < maxStartTries; tries++ {
+		dir, err = startDir(own)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("making the plugin's socket folder: %w", err)
 	}
-	if n := len(path) + socketNameBytes; n > maxSocketPath {
-		_ = os.RemoveAll(path)
+	if n := len(dir.path) + socketNameBytes; n > maxSocketPath {
+		dir.remove()
 		return nil, fmt.Errorf("making the plugin's socket folder: a socket below %s would have a path of %d bytes, and %d are possible: choose a shorter folder", abs, n, maxSocketPath)
 	}
-	lock, held, err := lockFile(filepath.Join(path, "lock"))
-	if err == nil && !held {
-		err = errors.New("another hub has taken it")
-	}
-	if err != nil {
-		_ = os.RemoveAll(path)
-		return nil, fmt.Errorf("locking the plugin's socket folder: %w", err)
-	}
-	return &socketDir{path, lock}, nil
+	return dir, nil
 }
 
-// maxStartTries is more often than others end the plugin at the same moment.
+// maxStartTries is more often than others sweep or end the plugin at the same
+// moment.
 const maxStartTries = 20
 
-// startDir makes the folder of a start inside the plugin's own.
-func startDir(own string) (string, error) {
+// errTaken says that somebody else has swept the folder away while it was being
+// made: before it is locked, it looks like one that a dead hub has left.
+var errTaken = errors.New("another hub keeps taking it")
+
+// startDir makes and locks the folder of a start inside the plugin's own.
+func startDir(own string) (*socketDir, error) {
+	taken := func(err error) error {
+		if errors.Is(err, os.ErrNotExist) {
+			return errTaken
+		}
+		return err
+	}
 	if err := os.Mkdir(own, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return "", err
+		return nil, err
 	}
 	if err := checkPrivate(own); err != nil {
-		return "", err
+		return nil, taken(err)
 	}
 	sweep(own)
-	return os.MkdirTemp(own, "")
+	path, err := os.MkdirTemp(own, "")
+	if err != nil {
+		return nil, taken(err)
+	}
+	lock, held, err := lockFile(filepath.Join(path, "lock"))
+	switch {
+	case err != nil:
+		_ = os.RemoveAll(path)
+		return nil, taken(err)
+	case !held:
+		return nil, errTaken // whoever holds it removes it
+	}
+	if _, err := os.Stat(filepath.Join(path, "lock")); err != nil {
+		_ = lock.Close() // of a file that is gone
+		return nil, taken(err)
+	}
+	return &socketDir{path, lock}, nil
 }
 
 func (d *socketDir) remove() {

@@ -45,7 +45,7 @@ func TestEachMistakeIsCaughtByItsLawAndNoOther(t *testing.T) {
 			if w == good {
 				want = ""
 			}
-			r := judged(t, deskPlugin(w), deskWorld, laws.Options{Seed: 4, Histories: 3, Shrink: time.Second})
+			r := judged(t, deskPlugin(w), deskWorld, laws.Options{Seed: 4, Histories: 2, Shrink: time.Second})
 			for _, law := range r.Results {
 				t.Logf("%d %s %s %dms %s\n%s", law.Number, law.Name, law.Outcome, law.Took, law.Why, strings.Join(law.History, "\n"))
 			}

@@ -20,7 +20,10 @@ import (
 )
 
 // A connector that keeps all its laws, through the front door.
-func TestAGoodConnectorPasses(t *testing.T) { Run(t, deskPlugin(good), deskWorld) }
+func TestAGoodConnectorPasses(t *testing.T) {
+	t.Parallel()
+	Run(t, deskPlugin(good), deskWorld)
+}
 
 // The files connector keeps a file for each subject, with no HTTP about it.
 type filesConfig struct {

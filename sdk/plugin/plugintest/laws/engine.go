@@ -201,6 +201,9 @@ func (e *engine) law(ctx context.Context, r rule) (Result, error) {
 			s = write(rng, e.types, r.flavour)
 		}
 		err := fails(s)
+		if ctx.Err() != nil { // whatever failed, that is why
+			return Result{}, context.Cause(ctx)
+		}
 		var no *undecided
 		switch {
 		case err == nil:
@@ -216,6 +219,9 @@ func (e *engine) law(ctx context.Context, r rule) (Result, error) {
 			if shorter, again := shrink(s, fails, within); again != nil {
 				s, err, log = shorter, again, e.lastLog
 			}
+			if ctx.Err() != nil {
+				return Result{}, context.Cause(ctx)
+			}
 			result.Outcome, result.Why, result.Log = Broken, err.Error(), tail(log, 10)
 			history, _ := e.history(s)
 			for _, t := range history {
@@ -224,9 +230,6 @@ func (e *engine) law(ctx context.Context, r rule) (Result, error) {
 			return finish(), nil
 		default:
 			return Result{}, fmt.Errorf("judging by law %d: %w", r.Number, err)
-		}
-		if err := ctx.Err(); err != nil {
-			return Result{}, context.Cause(ctx)
 		}
 	}
 	switch {
