@@ -51,6 +51,7 @@ func readAnswer(body io.Reader, u Unit, known Head, sink Sink) (Answer, error) {
 	in := &budget{from: body}
 	in.renew()
 	s := &stream{in: in, dec: json.NewDecoder(in), u: u, sink: sink, a: Answer{Head: known, Total: -1}}
+	s.dec.UseNumber() // some numbers are larger than any float64
 	if u.Kind == Tenant {
 		s.a.ID = u.ID
 	}
