@@ -35,6 +35,9 @@
 // hidden in every log line, reason and diagnostic that leaves the process. What
 // tags cannot say, a method Validate of Config can: `avhub check` asks it, too.
 //
+// `avhub plugin new NAME` writes such a module, with a test, a configuration for
+// a hub, and a Makefile that runs both.
+//
 // # Delivering
 //
 // Deliver is called at least once for each event, in order within ev.Key. What
@@ -57,6 +60,16 @@
 //		st.TicketID = id
 //		return nil
 //	}
+//
+// The verdicts, by what comes next:
+//
+//	nil                  applied; the next event of the key
+//	Skip("why")          nothing was to be done; the next event
+//	Again()              the state is saved, then the same event once more, at once
+//	any other error      the key waits, and the event is tried again with growing pauses
+//	RetryAfter(d, err)   the same, at the time that the other side asked for
+//	Reject(err)          never again: a dead letter; the next event of the key
+//	Halt(err)            the connector stops until its configuration changes
 //
 // Because an event may come again after a crash, an effect must be one that can
 // be repeated. There are three ways: look first, and do only what is missing;
@@ -96,7 +109,9 @@
 //
 // In the hub's configuration the connector is an entry under plugins with its
 // command and its config. Started by hand, the binary explains itself, and it
-// answers describe, check --config FILE and version. Whatever it prints to
+// answers describe, check --config FILE and version. Its verb debug waits for a
+// hub whose configuration says attach, so that the connector can be run under a
+// debugger. Whatever it prints to
 // standard output or logs with log or slog ends up in the hub's log; the logger
 // that Open gets keeps levels and attributes. Standard input belongs to the hub.
 package plugin
