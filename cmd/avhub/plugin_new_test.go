@@ -45,7 +45,13 @@ func TestANewConnectorBuildsPassesItsTestAndRunsInAHub(t *testing.T) {
 			dir := filepath.Join(parent, "tenants-2")
 			mustGo(t, dir, "build", "-o", "bin/tenants-2", ".")
 			mustGo(t, dir, "vet", ".")
-			mustGo(t, dir, "test", ".")
+			if out := mustGo(t, dir, "test", "-short", "-v", "."); strings.Count(out, "--- PASS: TestLaws/law_") < 10 {
+				t.Errorf("it was judged by few laws:\n%s", out)
+			}
+			verified := done(t, dir, "plugin", "verify", "--histories", "2", "--set", "folder="+t.TempDir(), "bin/tenants-2")
+			if strings.Contains(verified.out, "✗") || !strings.Contains(verified.out, "✓") {
+				t.Errorf("verified:\n%s", verified.out)
+			}
 			if out, err := exec.Command("gofmt", "-l", dir).CombinedOutput(); err != nil || len(out) > 0 {
 				t.Errorf("gofmt: %v %s", err, out)
 			}
