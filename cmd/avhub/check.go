@@ -99,10 +99,11 @@ func (c *cli) checkVerb() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Prove the configuration before anything runs",
-		Long: "Reads the configuration, looks whether the plugins' programs are there, opens the database\n" +
-			"without changing it, and starts each plugin once to have it judge its own configuration.\n" +
-			"Tells everything that is wrong at once, with its place and the way out. With --online the\n" +
-			"sources' key sets are fetched, too. Exit code 1 if there is an error; warnings are none.",
+		Long: "Reads the configuration, looks whether the plugins' programs are there and are those that\n" +
+			"avhub.lock names, opens the database without changing it, and starts each plugin once to\n" +
+			"have it judge its own configuration. Tells everything that is wrong at once, with its place\n" +
+			"and the way out. With --online the sources' key sets are fetched, too. Exit code 1 if there\n" +
+			"is an error; warnings are none.",
 		Args: noArgs,
 	}
 	flags := addConfigFlags(cmd)

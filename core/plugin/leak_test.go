@@ -2,9 +2,7 @@ package plugin
 
 import (
 	"os"
-	"path/filepath"
 	"runtime"
-	"sync"
 	"testing"
 )
 
@@ -37,27 +35,4 @@ func TestLaw10_StartsAndStopsLeaveNothingBehind(t *testing.T) {
 	eventually(t, "the last start's goroutines and files to go", func() bool {
 		return files() <= wantFiles && runtime.NumGoroutine() <= wantRoutines
 	})
-}
-
-// Two hubs that start at the same moment sweep the folder that both use.
-func TestSocketFoldersOfHubsThatStartAtOnceDoNotTakeEachOthers(t *testing.T) {
-	t.Parallel()
-	runDir := shortDir(t)
-	var wg sync.WaitGroup
-	for range 8 {
-		wg.Go(func() {
-			for range 100 {
-				d, err := newSocketDir(runDir, "same")
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				if _, err := os.Stat(filepath.Join(d.path, "lock")); err != nil {
-					t.Errorf("its folder was taken away: %v", err)
-				}
-				d.remove()
-			}
-		})
-	}
-	wg.Wait()
 }

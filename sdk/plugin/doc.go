@@ -111,7 +111,7 @@
 // command and its config. Started by hand, the binary explains itself, and it
 // answers describe, check --config FILE and version. Its verb debug waits for a
 // hub whose configuration says attach, so that the connector can be run under a
-// debugger. Whatever it prints to
-// standard output or logs with log or slog ends up in the hub's log; the logger
-// that Open gets keeps levels and attributes. Standard input belongs to the hub.
+// debugger. Whatever it prints to standard output or logs with log or slog ends
+// up in the hub's log; the logger that Open gets keeps levels and attributes.
+// Standard input belongs to the hub.
 package plugin
