@@ -33,6 +33,22 @@ func byHand(t *testing.T, dir string) *exec.Cmd {
 	return cmd
 }
 
+// standsStill tells whether a process has come to its stop.
+func standsStill(t *testing.T, pid int) bool {
+	t.Helper()
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err != nil || len(threads) == 0 {
+		t.Skip("there is no /proc to look at threads in")
+	}
+	for _, thread := range threads {
+		stat, err := os.ReadFile(thread)
+		if err != nil || !strings.Contains(string(stat), ") T ") {
+			return false
+		}
+	}
+	return true
+}
+
 func TestAHubAttachesToAConnectorAndNeverEndsIt(t *testing.T) {
 	t.Parallel()
 	spec, traces := testSpec(t, "connector")
@@ -52,6 +68,7 @@ func TestAHubAttachesToAConnectorAndNeverEndsIt(t *testing.T) {
 	if err := first.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "all of its threads stand still", func() bool { return standsStill(t, first.Process.Pid) })
 	answered := make(chan error, 1)
 	go func() {
 		_, err := r.Deliver(context.Background(), batchOf("a:ok"))
