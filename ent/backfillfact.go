@@ -18,6 +18,8 @@ type BackfillFact struct {
 	ID int64 `json:"id,omitempty"`
 	// what the fact is about; the newest of a key is what the provider said last
 	Key string `json:"key,omitempty"`
+	// which tenant it is about, for the tenant's own database
+	TenantID string `json:"tenant_id,omitempty"`
 	// when it was read (Unix seconds, the hub's clock)
 	ReadAt int64 `json:"read_at,omitempty"`
 	// JSON
@@ -34,7 +36,7 @@ func (*BackfillFact) scanValues(columns []string) ([]any, error) {
 			values[i] = new([]byte)
 		case backfillfact.FieldID, backfillfact.FieldReadAt:
 			values[i] = new(sql.NullInt64)
-		case backfillfact.FieldKey:
+		case backfillfact.FieldKey, backfillfact.FieldTenantID:
 			values[i] = new(sql.NullString)
 		default:
 			values[i] = new(sql.UnknownType)
@@ -62,6 +64,12 @@ func (_m *BackfillFact) assignValues(columns []string, values []any) error {
 				return fmt.Errorf("unexpected type %T for field key", values[i])
 			} else if value.Valid {
 				_m.Key = value.String
+			}
+		case backfillfact.FieldTenantID:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field tenant_id", values[i])
+			} else if value.Valid {
+				_m.TenantID = value.String
 			}
 		case backfillfact.FieldReadAt:
 			if value, ok := values[i].(*sql.NullInt64); !ok {
@@ -113,6 +121,9 @@ func (_m *BackfillFact) String() string {
 	builder.WriteString(fmt.Sprintf("id=%v, ", _m.ID))
 	builder.WriteString("key=")
 	builder.WriteString(_m.Key)
+	builder.WriteString(", ")
+	builder.WriteString("tenant_id=")
+	builder.WriteString(_m.TenantID)
 	builder.WriteString(", ")
 	builder.WriteString("read_at=")
 	builder.WriteString(fmt.Sprintf("%v", _m.ReadAt))

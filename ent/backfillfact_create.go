@@ -27,6 +27,20 @@ func (_c *BackfillFactCreate) SetKey(v string) *BackfillFactCreate {
 	return _c
 }
 
+// SetTenantID sets the "tenant_id" field.
+func (_c *BackfillFactCreate) SetTenantID(v string) *BackfillFactCreate {
+	_c.mutation.SetTenantID(v)
+	return _c
+}
+
+// SetNillableTenantID sets the "tenant_id" field if the given value is not nil.
+func (_c *BackfillFactCreate) SetNillableTenantID(v *string) *BackfillFactCreate {
+	if v != nil {
+		_c.SetTenantID(*v)
+	}
+	return _c
+}
+
 // SetReadAt sets the "read_at" field.
 func (_c *BackfillFactCreate) SetReadAt(v int64) *BackfillFactCreate {
 	_c.mutation.SetReadAt(v)
@@ -52,6 +66,7 @@ func (_c *BackfillFactCreate) Mutation() *BackfillFactMutation {
 
 // Save creates the BackfillFact in the database.
 func (_c *BackfillFactCreate) Save(ctx context.Context) (*BackfillFact, error) {
+	_c.defaults()
 	return withHooks(ctx, _c.sqlSave, _c.mutation, _c.hooks)
 }
 
@@ -77,10 +92,21 @@ func (_c *BackfillFactCreate) ExecX(ctx context.Context) {
 	}
 }
 
+// defaults sets the default values of the builder before save.
+func (_c *BackfillFactCreate) defaults() {
+	if _, ok := _c.mutation.TenantID(); !ok {
+		v := backfillfact.DefaultTenantID
+		_c.mutation.SetTenantID(v)
+	}
+}
+
 // check runs all checks and user-defined validators on the builder.
 func (_c *BackfillFactCreate) check() error {
 	if _, ok := _c.mutation.Key(); !ok {
 		return &ValidationError{Name: "key", err: errors.New(`ent: missing required field "BackfillFact.key"`)}
+	}
+	if _, ok := _c.mutation.TenantID(); !ok {
+		return &ValidationError{Name: "tenant_id", err: errors.New(`ent: missing required field "BackfillFact.tenant_id"`)}
 	}
 	if _, ok := _c.mutation.ReadAt(); !ok {
 		return &ValidationError{Name: "read_at", err: errors.New(`ent: missing required field "BackfillFact.read_at"`)}
@@ -124,6 +150,10 @@ func (_c *BackfillFactCreate) createSpec() (*BackfillFact, *sqlgraph.CreateSpec)
 	if value, ok := _c.mutation.Key(); ok {
 		_spec.SetField(backfillfact.FieldKey, field.TypeString, value)
 		_node.Key = value
+	}
+	if value, ok := _c.mutation.TenantID(); ok {
+		_spec.SetField(backfillfact.FieldTenantID, field.TypeString, value)
+		_node.TenantID = value
 	}
 	if value, ok := _c.mutation.ReadAt(); ok {
 		_spec.SetField(backfillfact.FieldReadAt, field.TypeInt64, value)
@@ -194,6 +224,18 @@ func (u *BackfillFactUpsert) SetKey(v string) *BackfillFactUpsert {
 // UpdateKey sets the "key" field to the value that was provided on create.
 func (u *BackfillFactUpsert) UpdateKey() *BackfillFactUpsert {
 	u.SetExcluded(backfillfact.FieldKey)
+	return u
+}
+
+// SetTenantID sets the "tenant_id" field.
+func (u *BackfillFactUpsert) SetTenantID(v string) *BackfillFactUpsert {
+	u.Set(backfillfact.FieldTenantID, v)
+	return u
+}
+
+// UpdateTenantID sets the "tenant_id" field to the value that was provided on create.
+func (u *BackfillFactUpsert) UpdateTenantID() *BackfillFactUpsert {
+	u.SetExcluded(backfillfact.FieldTenantID)
 	return u
 }
 
@@ -289,6 +331,20 @@ func (u *BackfillFactUpsertOne) UpdateKey() *BackfillFactUpsertOne {
 	})
 }
 
+// SetTenantID sets the "tenant_id" field.
+func (u *BackfillFactUpsertOne) SetTenantID(v string) *BackfillFactUpsertOne {
+	return u.Update(func(s *BackfillFactUpsert) {
+		s.SetTenantID(v)
+	})
+}
+
+// UpdateTenantID sets the "tenant_id" field to the value that was provided on create.
+func (u *BackfillFactUpsertOne) UpdateTenantID() *BackfillFactUpsertOne {
+	return u.Update(func(s *BackfillFactUpsert) {
+		s.UpdateTenantID()
+	})
+}
+
 // SetReadAt sets the "read_at" field.
 func (u *BackfillFactUpsertOne) SetReadAt(v int64) *BackfillFactUpsertOne {
 	return u.Update(func(s *BackfillFactUpsert) {
@@ -376,6 +432,7 @@ func (_c *BackfillFactCreateBulk) Save(ctx context.Context) ([]*BackfillFact, er
 	for i := range _c.builders {
 		func(i int, root context.Context) {
 			builder := _c.builders[i]
+			builder.defaults()
 			var mut Mutator = MutateFunc(func(ctx context.Context, m Mutation) (Value, error) {
 				mutation, ok := m.(*BackfillFactMutation)
 				if !ok {
@@ -548,6 +605,20 @@ func (u *BackfillFactUpsertBulk) SetKey(v string) *BackfillFactUpsertBulk {
 func (u *BackfillFactUpsertBulk) UpdateKey() *BackfillFactUpsertBulk {
 	return u.Update(func(s *BackfillFactUpsert) {
 		s.UpdateKey()
+	})
+}
+
+// SetTenantID sets the "tenant_id" field.
+func (u *BackfillFactUpsertBulk) SetTenantID(v string) *BackfillFactUpsertBulk {
+	return u.Update(func(s *BackfillFactUpsert) {
+		s.SetTenantID(v)
+	})
+}
+
+// UpdateTenantID sets the "tenant_id" field to the value that was provided on create.
+func (u *BackfillFactUpsertBulk) UpdateTenantID() *BackfillFactUpsertBulk {
+	return u.Update(func(s *BackfillFactUpsert) {
+		s.UpdateTenantID()
 	})
 }
 

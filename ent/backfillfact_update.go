@@ -41,6 +41,20 @@ func (_u *BackfillFactUpdate) SetNillableKey(v *string) *BackfillFactUpdate {
 	return _u
 }
 
+// SetTenantID sets the "tenant_id" field.
+func (_u *BackfillFactUpdate) SetTenantID(v string) *BackfillFactUpdate {
+	_u.mutation.SetTenantID(v)
+	return _u
+}
+
+// SetNillableTenantID sets the "tenant_id" field if the given value is not nil.
+func (_u *BackfillFactUpdate) SetNillableTenantID(v *string) *BackfillFactUpdate {
+	if v != nil {
+		_u.SetTenantID(*v)
+	}
+	return _u
+}
+
 // SetReadAt sets the "read_at" field.
 func (_u *BackfillFactUpdate) SetReadAt(v int64) *BackfillFactUpdate {
 	_u.mutation.ResetReadAt()
@@ -112,6 +126,9 @@ func (_u *BackfillFactUpdate) sqlSave(ctx context.Context) (_node int, err error
 	if value, ok := _u.mutation.Key(); ok {
 		_spec.SetField(backfillfact.FieldKey, field.TypeString, value)
 	}
+	if value, ok := _u.mutation.TenantID(); ok {
+		_spec.SetField(backfillfact.FieldTenantID, field.TypeString, value)
+	}
 	if value, ok := _u.mutation.ReadAt(); ok {
 		_spec.SetField(backfillfact.FieldReadAt, field.TypeInt64, value)
 	}
@@ -151,6 +168,20 @@ func (_u *BackfillFactUpdateOne) SetKey(v string) *BackfillFactUpdateOne {
 func (_u *BackfillFactUpdateOne) SetNillableKey(v *string) *BackfillFactUpdateOne {
 	if v != nil {
 		_u.SetKey(*v)
+	}
+	return _u
+}
+
+// SetTenantID sets the "tenant_id" field.
+func (_u *BackfillFactUpdateOne) SetTenantID(v string) *BackfillFactUpdateOne {
+	_u.mutation.SetTenantID(v)
+	return _u
+}
+
+// SetNillableTenantID sets the "tenant_id" field if the given value is not nil.
+func (_u *BackfillFactUpdateOne) SetNillableTenantID(v *string) *BackfillFactUpdateOne {
+	if v != nil {
+		_u.SetTenantID(*v)
 	}
 	return _u
 }
@@ -255,6 +286,9 @@ func (_u *BackfillFactUpdateOne) sqlSave(ctx context.Context) (_node *BackfillFa
 	}
 	if value, ok := _u.mutation.Key(); ok {
 		_spec.SetField(backfillfact.FieldKey, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.TenantID(); ok {
+		_spec.SetField(backfillfact.FieldTenantID, field.TypeString, value)
 	}
 	if value, ok := _u.mutation.ReadAt(); ok {
 		_spec.SetField(backfillfact.FieldReadAt, field.TypeInt64, value)

@@ -32,6 +32,7 @@ import (
 	"github.com/avhub/avhub/ent/mirrorgrave"
 	"github.com/avhub/avhub/ent/organization"
 	"github.com/avhub/avhub/ent/pluginstate"
+	"github.com/avhub/avhub/ent/reappliedevent"
 	"github.com/avhub/avhub/ent/seenevent"
 	"github.com/avhub/avhub/ent/ssoprovider"
 	"github.com/avhub/avhub/ent/subscription"
@@ -78,6 +79,8 @@ type Client struct {
 	Organization *OrganizationClient
 	// PluginState is the client for interacting with the PluginState builders.
 	PluginState *PluginStateClient
+	// ReappliedEvent is the client for interacting with the ReappliedEvent builders.
+	ReappliedEvent *ReappliedEventClient
 	// SSOProvider is the client for interacting with the SSOProvider builders.
 	SSOProvider *SSOProviderClient
 	// SeenEvent is the client for interacting with the SeenEvent builders.
@@ -116,6 +119,7 @@ func (c *Client) init() {
 	c.MirrorGrave = NewMirrorGraveClient(c.config)
 	c.Organization = NewOrganizationClient(c.config)
 	c.PluginState = NewPluginStateClient(c.config)
+	c.ReappliedEvent = NewReappliedEventClient(c.config)
 	c.SSOProvider = NewSSOProviderClient(c.config)
 	c.SeenEvent = NewSeenEventClient(c.config)
 	c.Subscription = NewSubscriptionClient(c.config)
@@ -230,6 +234,7 @@ func (c *Client) Tx(ctx context.Context) (*Tx, error) {
 		MirrorGrave:     NewMirrorGraveClient(cfg),
 		Organization:    NewOrganizationClient(cfg),
 		PluginState:     NewPluginStateClient(cfg),
+		ReappliedEvent:  NewReappliedEventClient(cfg),
 		SSOProvider:     NewSSOProviderClient(cfg),
 		SeenEvent:       NewSeenEventClient(cfg),
 		Subscription:    NewSubscriptionClient(cfg),
@@ -271,6 +276,7 @@ func (c *Client) BeginTx(ctx context.Context, opts *sql.TxOptions) (*Tx, error) 
 		MirrorGrave:     NewMirrorGraveClient(cfg),
 		Organization:    NewOrganizationClient(cfg),
 		PluginState:     NewPluginStateClient(cfg),
+		ReappliedEvent:  NewReappliedEventClient(cfg),
 		SSOProvider:     NewSSOProviderClient(cfg),
 		SeenEvent:       NewSeenEventClient(cfg),
 		Subscription:    NewSubscriptionClient(cfg),
@@ -308,7 +314,8 @@ func (c *Client) Use(hooks ...Hook) {
 		c.AppAccess, c.Application, c.BackfillFact, c.BackfillRun, c.Counter, c.Cursor,
 		c.DeadLetter, c.Identity, c.IdentitySession, c.Invitation, c.JournalEvent,
 		c.Lane, c.License, c.Membership, c.MirrorGrave, c.Organization, c.PluginState,
-		c.SSOProvider, c.SeenEvent, c.Subscription, c.TenantDatabase, c.TenantPerson,
+		c.ReappliedEvent, c.SSOProvider, c.SeenEvent, c.Subscription, c.TenantDatabase,
+		c.TenantPerson,
 	} {
 		n.Use(hooks...)
 	}
@@ -321,7 +328,8 @@ func (c *Client) Intercept(interceptors ...Interceptor) {
 		c.AppAccess, c.Application, c.BackfillFact, c.BackfillRun, c.Counter, c.Cursor,
 		c.DeadLetter, c.Identity, c.IdentitySession, c.Invitation, c.JournalEvent,
 		c.Lane, c.License, c.Membership, c.MirrorGrave, c.Organization, c.PluginState,
-		c.SSOProvider, c.SeenEvent, c.Subscription, c.TenantDatabase, c.TenantPerson,
+		c.ReappliedEvent, c.SSOProvider, c.SeenEvent, c.Subscription, c.TenantDatabase,
+		c.TenantPerson,
 	} {
 		n.Intercept(interceptors...)
 	}
@@ -364,6 +372,8 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 		return c.Organization.mutate(ctx, m)
 	case *PluginStateMutation:
 		return c.PluginState.mutate(ctx, m)
+	case *ReappliedEventMutation:
+		return c.ReappliedEvent.mutate(ctx, m)
 	case *SSOProviderMutation:
 		return c.SSOProvider.mutate(ctx, m)
 	case *SeenEventMutation:
@@ -3104,6 +3114,139 @@ func (c *PluginStateClient) mutate(ctx context.Context, m *PluginStateMutation) 
 	}
 }
 
+// ReappliedEventClient is a client for the ReappliedEvent schema.
+type ReappliedEventClient struct {
+	config
+}
+
+// NewReappliedEventClient returns a client for the ReappliedEvent from the given config.
+func NewReappliedEventClient(c config) *ReappliedEventClient {
+	return &ReappliedEventClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `reappliedevent.Hooks(f(g(h())))`.
+func (c *ReappliedEventClient) Use(hooks ...Hook) {
+	c.hooks.ReappliedEvent = append(c.hooks.ReappliedEvent, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `reappliedevent.Intercept(f(g(h())))`.
+func (c *ReappliedEventClient) Intercept(interceptors ...Interceptor) {
+	c.inters.ReappliedEvent = append(c.inters.ReappliedEvent, interceptors...)
+}
+
+// Create returns a builder for creating a ReappliedEvent entity.
+func (c *ReappliedEventClient) Create() *ReappliedEventCreate {
+	mutation := newReappliedEventMutation(c.config, OpCreate)
+	return &ReappliedEventCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of ReappliedEvent entities.
+func (c *ReappliedEventClient) CreateBulk(builders ...*ReappliedEventCreate) *ReappliedEventCreateBulk {
+	return &ReappliedEventCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *ReappliedEventClient) MapCreateBulk(slice any, setFunc func(*ReappliedEventCreate, int)) *ReappliedEventCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &ReappliedEventCreateBulk{err: fmt.Errorf("calling to ReappliedEventClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*ReappliedEventCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &ReappliedEventCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for ReappliedEvent.
+func (c *ReappliedEventClient) Update() *ReappliedEventUpdate {
+	mutation := newReappliedEventMutation(c.config, OpUpdate)
+	return &ReappliedEventUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *ReappliedEventClient) UpdateOne(_m *ReappliedEvent) *ReappliedEventUpdateOne {
+	mutation := newReappliedEventMutation(c.config, OpUpdateOne, withReappliedEvent(_m))
+	return &ReappliedEventUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *ReappliedEventClient) UpdateOneID(id int64) *ReappliedEventUpdateOne {
+	mutation := newReappliedEventMutation(c.config, OpUpdateOne, withReappliedEventID(id))
+	return &ReappliedEventUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for ReappliedEvent.
+func (c *ReappliedEventClient) Delete() *ReappliedEventDelete {
+	mutation := newReappliedEventMutation(c.config, OpDelete)
+	return &ReappliedEventDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *ReappliedEventClient) DeleteOne(_m *ReappliedEvent) *ReappliedEventDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *ReappliedEventClient) DeleteOneID(id int64) *ReappliedEventDeleteOne {
+	builder := c.Delete().Where(reappliedevent.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &ReappliedEventDeleteOne{builder}
+}
+
+// Query returns a query builder for ReappliedEvent.
+func (c *ReappliedEventClient) Query() *ReappliedEventQuery {
+	return &ReappliedEventQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeReappliedEvent},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a ReappliedEvent entity by its id.
+func (c *ReappliedEventClient) Get(ctx context.Context, id int64) (*ReappliedEvent, error) {
+	return c.Query().Where(reappliedevent.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *ReappliedEventClient) GetX(ctx context.Context, id int64) *ReappliedEvent {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// Hooks returns the client hooks.
+func (c *ReappliedEventClient) Hooks() []Hook {
+	return c.hooks.ReappliedEvent
+}
+
+// Interceptors returns the client interceptors.
+func (c *ReappliedEventClient) Interceptors() []Interceptor {
+	return c.inters.ReappliedEvent
+}
+
+func (c *ReappliedEventClient) mutate(ctx context.Context, m *ReappliedEventMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&ReappliedEventCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&ReappliedEventUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&ReappliedEventUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&ReappliedEventDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown ReappliedEvent mutation op: %q", m.Op())
+	}
+}
+
 // SSOProviderClient is a client for the SSOProvider schema.
 type SSOProviderClient struct {
 	config
@@ -3822,13 +3965,13 @@ type (
 	hooks struct {
 		AppAccess, Application, BackfillFact, BackfillRun, Counter, Cursor, DeadLetter,
 		Identity, IdentitySession, Invitation, JournalEvent, Lane, License, Membership,
-		MirrorGrave, Organization, PluginState, SSOProvider, SeenEvent, Subscription,
-		TenantDatabase, TenantPerson []ent.Hook
+		MirrorGrave, Organization, PluginState, ReappliedEvent, SSOProvider, SeenEvent,
+		Subscription, TenantDatabase, TenantPerson []ent.Hook
 	}
 	inters struct {
 		AppAccess, Application, BackfillFact, BackfillRun, Counter, Cursor, DeadLetter,
 		Identity, IdentitySession, Invitation, JournalEvent, Lane, License, Membership,
-		MirrorGrave, Organization, PluginState, SSOProvider, SeenEvent, Subscription,
-		TenantDatabase, TenantPerson []ent.Interceptor
+		MirrorGrave, Organization, PluginState, ReappliedEvent, SSOProvider, SeenEvent,
+		Subscription, TenantDatabase, TenantPerson []ent.Interceptor
 	}
 )

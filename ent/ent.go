@@ -29,6 +29,7 @@ import (
 	"github.com/avhub/avhub/ent/mirrorgrave"
 	"github.com/avhub/avhub/ent/organization"
 	"github.com/avhub/avhub/ent/pluginstate"
+	"github.com/avhub/avhub/ent/reappliedevent"
 	"github.com/avhub/avhub/ent/seenevent"
 	"github.com/avhub/avhub/ent/ssoprovider"
 	"github.com/avhub/avhub/ent/subscription"
@@ -111,6 +112,7 @@ func checkColumn(t, c string) error {
 			mirrorgrave.Table:     mirrorgrave.ValidColumn,
 			organization.Table:    organization.ValidColumn,
 			pluginstate.Table:     pluginstate.ValidColumn,
+			reappliedevent.Table:  reappliedevent.ValidColumn,
 			ssoprovider.Table:     ssoprovider.ValidColumn,
 			seenevent.Table:       seenevent.ValidColumn,
 			subscription.Table:    subscription.ValidColumn,

@@ -30,6 +30,7 @@ import (
 	"github.com/avhub/avhub/ent/organization"
 	"github.com/avhub/avhub/ent/pluginstate"
 	"github.com/avhub/avhub/ent/predicate"
+	"github.com/avhub/avhub/ent/reappliedevent"
 	"github.com/avhub/avhub/ent/seenevent"
 	"github.com/avhub/avhub/ent/ssoprovider"
 	"github.com/avhub/avhub/ent/subscription"
@@ -63,6 +64,7 @@ const (
 	TypeMirrorGrave     = "MirrorGrave"
 	TypeOrganization    = "Organization"
 	TypePluginState     = "PluginState"
+	TypeReappliedEvent  = "ReappliedEvent"
 	TypeSSOProvider     = "SSOProvider"
 	TypeSeenEvent       = "SeenEvent"
 	TypeSubscription    = "Subscription"
@@ -3484,6 +3486,7 @@ type BackfillFactMutation struct {
 	typ           string
 	id            *int64
 	key           *string
+	tenant_id     *string
 	read_at       *int64
 	addread_at    *int64
 	fact          *[]byte
@@ -3633,6 +3636,42 @@ func (m *BackfillFactMutation) ResetKey() {
 	m.key = nil
 }
 
+// SetTenantID sets the "tenant_id" field.
+func (m *BackfillFactMutation) SetTenantID(s string) {
+	m.tenant_id = &s
+}
+
+// TenantID returns the value of the "tenant_id" field in the mutation.
+func (m *BackfillFactMutation) TenantID() (r string, exists bool) {
+	v := m.tenant_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldTenantID returns the old "tenant_id" field's value of the BackfillFact entity.
+// If the BackfillFact object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *BackfillFactMutation) OldTenantID(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldTenantID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldTenantID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldTenantID: %w", err)
+	}
+	return oldValue.TenantID, nil
+}
+
+// ResetTenantID resets all changes to the "tenant_id" field.
+func (m *BackfillFactMutation) ResetTenantID() {
+	m.tenant_id = nil
+}
+
 // SetReadAt sets the "read_at" field.
 func (m *BackfillFactMutation) SetReadAt(i int64) {
 	m.read_at = &i
@@ -3759,9 +3798,12 @@ func (m *BackfillFactMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *BackfillFactMutation) Fields() []string {
-	fields := make([]string, 0, 3)
+	fields := make([]string, 0, 4)
 	if m.key != nil {
 		fields = append(fields, backfillfact.FieldKey)
+	}
+	if m.tenant_id != nil {
+		fields = append(fields, backfillfact.FieldTenantID)
 	}
 	if m.read_at != nil {
 		fields = append(fields, backfillfact.FieldReadAt)
@@ -3779,6 +3821,8 @@ func (m *BackfillFactMutation) Field(name string) (ent.Value, bool) {
 	switch name {
 	case backfillfact.FieldKey:
 		return m.Key()
+	case backfillfact.FieldTenantID:
+		return m.TenantID()
 	case backfillfact.FieldReadAt:
 		return m.ReadAt()
 	case backfillfact.FieldFact:
@@ -3794,6 +3838,8 @@ func (m *BackfillFactMutation) OldField(ctx context.Context, name string) (ent.V
 	switch name {
 	case backfillfact.FieldKey:
 		return m.OldKey(ctx)
+	case backfillfact.FieldTenantID:
+		return m.OldTenantID(ctx)
 	case backfillfact.FieldReadAt:
 		return m.OldReadAt(ctx)
 	case backfillfact.FieldFact:
@@ -3813,6 +3859,13 @@ func (m *BackfillFactMutation) SetField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.SetKey(v)
+		return nil
+	case backfillfact.FieldTenantID:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetTenantID(v)
 		return nil
 	case backfillfact.FieldReadAt:
 		v, ok := value.(int64)
@@ -3894,6 +3947,9 @@ func (m *BackfillFactMutation) ResetField(name string) error {
 	switch name {
 	case backfillfact.FieldKey:
 		m.ResetKey()
+		return nil
+	case backfillfact.FieldTenantID:
+		m.ResetTenantID()
 		return nil
 	case backfillfact.FieldReadAt:
 		m.ResetReadAt()
@@ -19229,6 +19285,482 @@ func (m *PluginStateMutation) ResetEdge(name string) error {
 	return fmt.Errorf("unknown PluginState edge %s", name)
 }
 
+// ReappliedEventMutation represents an operation that mutates the ReappliedEvent nodes in the graph.
+type ReappliedEventMutation struct {
+	config
+	op            Op
+	typ           string
+	id            *int64
+	position      *int64
+	addposition   *int64
+	tenant_id     *string
+	tenant_key    *string
+	clearedFields map[string]struct{}
+	done          bool
+	oldValue      func(context.Context) (*ReappliedEvent, error)
+	predicates    []predicate.ReappliedEvent
+}
+
+var _ ent.Mutation = (*ReappliedEventMutation)(nil)
+
+// reappliedeventOption allows management of the mutation configuration using functional options.
+type reappliedeventOption func(*ReappliedEventMutation)
+
+// newReappliedEventMutation creates new mutation for the ReappliedEvent entity.
+func newReappliedEventMutation(c config, op Op, opts ...reappliedeventOption) *ReappliedEventMutation {
+	m := &ReappliedEventMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeReappliedEvent,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withReappliedEventID sets the ID field of the mutation.
+func withReappliedEventID(id int64) reappliedeventOption {
+	return func(m *ReappliedEventMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *ReappliedEvent
+		)
+		m.oldValue = func(ctx context.Context) (*ReappliedEvent, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().ReappliedEvent.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withReappliedEvent sets the old ReappliedEvent of the mutation.
+func withReappliedEvent(node *ReappliedEvent) reappliedeventOption {
+	return func(m *ReappliedEventMutation) {
+		m.oldValue = func(context.Context) (*ReappliedEvent, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m ReappliedEventMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m ReappliedEventMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of ReappliedEvent entities.
+func (m *ReappliedEventMutation) SetID(id int64) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *ReappliedEventMutation) ID() (id int64, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *ReappliedEventMutation) IDs(ctx context.Context) ([]int64, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []int64{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().ReappliedEvent.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetPosition sets the "position" field.
+func (m *ReappliedEventMutation) SetPosition(i int64) {
+	m.position = &i
+	m.addposition = nil
+}
+
+// Position returns the value of the "position" field in the mutation.
+func (m *ReappliedEventMutation) Position() (r int64, exists bool) {
+	v := m.position
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPosition returns the old "position" field's value of the ReappliedEvent entity.
+// If the ReappliedEvent object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ReappliedEventMutation) OldPosition(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPosition is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPosition requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPosition: %w", err)
+	}
+	return oldValue.Position, nil
+}
+
+// AddPosition adds i to the "position" field.
+func (m *ReappliedEventMutation) AddPosition(i int64) {
+	if m.addposition != nil {
+		*m.addposition += i
+	} else {
+		m.addposition = &i
+	}
+}
+
+// AddedPosition returns the value that was added to the "position" field in this mutation.
+func (m *ReappliedEventMutation) AddedPosition() (r int64, exists bool) {
+	v := m.addposition
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetPosition resets all changes to the "position" field.
+func (m *ReappliedEventMutation) ResetPosition() {
+	m.position = nil
+	m.addposition = nil
+}
+
+// SetTenantID sets the "tenant_id" field.
+func (m *ReappliedEventMutation) SetTenantID(s string) {
+	m.tenant_id = &s
+}
+
+// TenantID returns the value of the "tenant_id" field in the mutation.
+func (m *ReappliedEventMutation) TenantID() (r string, exists bool) {
+	v := m.tenant_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldTenantID returns the old "tenant_id" field's value of the ReappliedEvent entity.
+// If the ReappliedEvent object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ReappliedEventMutation) OldTenantID(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldTenantID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldTenantID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldTenantID: %w", err)
+	}
+	return oldValue.TenantID, nil
+}
+
+// ResetTenantID resets all changes to the "tenant_id" field.
+func (m *ReappliedEventMutation) ResetTenantID() {
+	m.tenant_id = nil
+}
+
+// SetTenantKey sets the "tenant_key" field.
+func (m *ReappliedEventMutation) SetTenantKey(s string) {
+	m.tenant_key = &s
+}
+
+// TenantKey returns the value of the "tenant_key" field in the mutation.
+func (m *ReappliedEventMutation) TenantKey() (r string, exists bool) {
+	v := m.tenant_key
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldTenantKey returns the old "tenant_key" field's value of the ReappliedEvent entity.
+// If the ReappliedEvent object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ReappliedEventMutation) OldTenantKey(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldTenantKey is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldTenantKey requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldTenantKey: %w", err)
+	}
+	return oldValue.TenantKey, nil
+}
+
+// ResetTenantKey resets all changes to the "tenant_key" field.
+func (m *ReappliedEventMutation) ResetTenantKey() {
+	m.tenant_key = nil
+}
+
+// Where appends a list predicates to the ReappliedEventMutation builder.
+func (m *ReappliedEventMutation) Where(ps ...predicate.ReappliedEvent) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the ReappliedEventMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *ReappliedEventMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.ReappliedEvent, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *ReappliedEventMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *ReappliedEventMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (ReappliedEvent).
+func (m *ReappliedEventMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *ReappliedEventMutation) Fields() []string {
+	fields := make([]string, 0, 3)
+	if m.position != nil {
+		fields = append(fields, reappliedevent.FieldPosition)
+	}
+	if m.tenant_id != nil {
+		fields = append(fields, reappliedevent.FieldTenantID)
+	}
+	if m.tenant_key != nil {
+		fields = append(fields, reappliedevent.FieldTenantKey)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *ReappliedEventMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case reappliedevent.FieldPosition:
+		return m.Position()
+	case reappliedevent.FieldTenantID:
+		return m.TenantID()
+	case reappliedevent.FieldTenantKey:
+		return m.TenantKey()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *ReappliedEventMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case reappliedevent.FieldPosition:
+		return m.OldPosition(ctx)
+	case reappliedevent.FieldTenantID:
+		return m.OldTenantID(ctx)
+	case reappliedevent.FieldTenantKey:
+		return m.OldTenantKey(ctx)
+	}
+	return nil, fmt.Errorf("unknown ReappliedEvent field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *ReappliedEventMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case reappliedevent.FieldPosition:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPosition(v)
+		return nil
+	case reappliedevent.FieldTenantID:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetTenantID(v)
+		return nil
+	case reappliedevent.FieldTenantKey:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetTenantKey(v)
+		return nil
+	}
+	return fmt.Errorf("unknown ReappliedEvent field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *ReappliedEventMutation) AddedFields() []string {
+	var fields []string
+	if m.addposition != nil {
+		fields = append(fields, reappliedevent.FieldPosition)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *ReappliedEventMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case reappliedevent.FieldPosition:
+		return m.AddedPosition()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *ReappliedEventMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case reappliedevent.FieldPosition:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddPosition(v)
+		return nil
+	}
+	return fmt.Errorf("unknown ReappliedEvent numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *ReappliedEventMutation) ClearedFields() []string {
+	return nil
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *ReappliedEventMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *ReappliedEventMutation) ClearField(name string) error {
+	return fmt.Errorf("unknown ReappliedEvent nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *ReappliedEventMutation) ResetField(name string) error {
+	switch name {
+	case reappliedevent.FieldPosition:
+		m.ResetPosition()
+		return nil
+	case reappliedevent.FieldTenantID:
+		m.ResetTenantID()
+		return nil
+	case reappliedevent.FieldTenantKey:
+		m.ResetTenantKey()
+		return nil
+	}
+	return fmt.Errorf("unknown ReappliedEvent field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *ReappliedEventMutation) AddedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *ReappliedEventMutation) AddedIDs(name string) []ent.Value {
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *ReappliedEventMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *ReappliedEventMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *ReappliedEventMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *ReappliedEventMutation) EdgeCleared(name string) bool {
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *ReappliedEventMutation) ClearEdge(name string) error {
+	return fmt.Errorf("unknown ReappliedEvent unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *ReappliedEventMutation) ResetEdge(name string) error {
+	return fmt.Errorf("unknown ReappliedEvent edge %s", name)
+}
+
 // SSOProviderMutation represents an operation that mutates the SSOProvider nodes in the graph.
 type SSOProviderMutation struct {
 	config
@@ -22422,6 +22954,14 @@ type TenantDatabaseMutation struct {
 	addposition   *int64
 	target        *int64
 	addtarget     *int64
+	facts         *int64
+	addfacts      *int64
+	reapplied     *int64
+	addreapplied  *int64
+	calls         *int64
+	addcalls      *int64
+	answered      *int64
+	addanswered   *int64
 	attempts      *int
 	addattempts   *int
 	next_at       *int64
@@ -22686,6 +23226,230 @@ func (m *TenantDatabaseMutation) AddedTarget() (r int64, exists bool) {
 func (m *TenantDatabaseMutation) ResetTarget() {
 	m.target = nil
 	m.addtarget = nil
+}
+
+// SetFacts sets the "facts" field.
+func (m *TenantDatabaseMutation) SetFacts(i int64) {
+	m.facts = &i
+	m.addfacts = nil
+}
+
+// Facts returns the value of the "facts" field in the mutation.
+func (m *TenantDatabaseMutation) Facts() (r int64, exists bool) {
+	v := m.facts
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldFacts returns the old "facts" field's value of the TenantDatabase entity.
+// If the TenantDatabase object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *TenantDatabaseMutation) OldFacts(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldFacts is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldFacts requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldFacts: %w", err)
+	}
+	return oldValue.Facts, nil
+}
+
+// AddFacts adds i to the "facts" field.
+func (m *TenantDatabaseMutation) AddFacts(i int64) {
+	if m.addfacts != nil {
+		*m.addfacts += i
+	} else {
+		m.addfacts = &i
+	}
+}
+
+// AddedFacts returns the value that was added to the "facts" field in this mutation.
+func (m *TenantDatabaseMutation) AddedFacts() (r int64, exists bool) {
+	v := m.addfacts
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetFacts resets all changes to the "facts" field.
+func (m *TenantDatabaseMutation) ResetFacts() {
+	m.facts = nil
+	m.addfacts = nil
+}
+
+// SetReapplied sets the "reapplied" field.
+func (m *TenantDatabaseMutation) SetReapplied(i int64) {
+	m.reapplied = &i
+	m.addreapplied = nil
+}
+
+// Reapplied returns the value of the "reapplied" field in the mutation.
+func (m *TenantDatabaseMutation) Reapplied() (r int64, exists bool) {
+	v := m.reapplied
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldReapplied returns the old "reapplied" field's value of the TenantDatabase entity.
+// If the TenantDatabase object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *TenantDatabaseMutation) OldReapplied(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldReapplied is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldReapplied requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldReapplied: %w", err)
+	}
+	return oldValue.Reapplied, nil
+}
+
+// AddReapplied adds i to the "reapplied" field.
+func (m *TenantDatabaseMutation) AddReapplied(i int64) {
+	if m.addreapplied != nil {
+		*m.addreapplied += i
+	} else {
+		m.addreapplied = &i
+	}
+}
+
+// AddedReapplied returns the value that was added to the "reapplied" field in this mutation.
+func (m *TenantDatabaseMutation) AddedReapplied() (r int64, exists bool) {
+	v := m.addreapplied
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetReapplied resets all changes to the "reapplied" field.
+func (m *TenantDatabaseMutation) ResetReapplied() {
+	m.reapplied = nil
+	m.addreapplied = nil
+}
+
+// SetCalls sets the "calls" field.
+func (m *TenantDatabaseMutation) SetCalls(i int64) {
+	m.calls = &i
+	m.addcalls = nil
+}
+
+// Calls returns the value of the "calls" field in the mutation.
+func (m *TenantDatabaseMutation) Calls() (r int64, exists bool) {
+	v := m.calls
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCalls returns the old "calls" field's value of the TenantDatabase entity.
+// If the TenantDatabase object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *TenantDatabaseMutation) OldCalls(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCalls is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCalls requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCalls: %w", err)
+	}
+	return oldValue.Calls, nil
+}
+
+// AddCalls adds i to the "calls" field.
+func (m *TenantDatabaseMutation) AddCalls(i int64) {
+	if m.addcalls != nil {
+		*m.addcalls += i
+	} else {
+		m.addcalls = &i
+	}
+}
+
+// AddedCalls returns the value that was added to the "calls" field in this mutation.
+func (m *TenantDatabaseMutation) AddedCalls() (r int64, exists bool) {
+	v := m.addcalls
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetCalls resets all changes to the "calls" field.
+func (m *TenantDatabaseMutation) ResetCalls() {
+	m.calls = nil
+	m.addcalls = nil
+}
+
+// SetAnswered sets the "answered" field.
+func (m *TenantDatabaseMutation) SetAnswered(i int64) {
+	m.answered = &i
+	m.addanswered = nil
+}
+
+// Answered returns the value of the "answered" field in the mutation.
+func (m *TenantDatabaseMutation) Answered() (r int64, exists bool) {
+	v := m.answered
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAnswered returns the old "answered" field's value of the TenantDatabase entity.
+// If the TenantDatabase object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *TenantDatabaseMutation) OldAnswered(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAnswered is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAnswered requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAnswered: %w", err)
+	}
+	return oldValue.Answered, nil
+}
+
+// AddAnswered adds i to the "answered" field.
+func (m *TenantDatabaseMutation) AddAnswered(i int64) {
+	if m.addanswered != nil {
+		*m.addanswered += i
+	} else {
+		m.addanswered = &i
+	}
+}
+
+// AddedAnswered returns the value that was added to the "answered" field in this mutation.
+func (m *TenantDatabaseMutation) AddedAnswered() (r int64, exists bool) {
+	v := m.addanswered
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetAnswered resets all changes to the "answered" field.
+func (m *TenantDatabaseMutation) ResetAnswered() {
+	m.answered = nil
+	m.addanswered = nil
 }
 
 // SetAttempts sets the "attempts" field.
@@ -22962,7 +23726,7 @@ func (m *TenantDatabaseMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *TenantDatabaseMutation) Fields() []string {
-	fields := make([]string, 0, 8)
+	fields := make([]string, 0, 12)
 	if m.place != nil {
 		fields = append(fields, tenantdatabase.FieldPlace)
 	}
@@ -22971,6 +23735,18 @@ func (m *TenantDatabaseMutation) Fields() []string {
 	}
 	if m.target != nil {
 		fields = append(fields, tenantdatabase.FieldTarget)
+	}
+	if m.facts != nil {
+		fields = append(fields, tenantdatabase.FieldFacts)
+	}
+	if m.reapplied != nil {
+		fields = append(fields, tenantdatabase.FieldReapplied)
+	}
+	if m.calls != nil {
+		fields = append(fields, tenantdatabase.FieldCalls)
+	}
+	if m.answered != nil {
+		fields = append(fields, tenantdatabase.FieldAnswered)
 	}
 	if m.attempts != nil {
 		fields = append(fields, tenantdatabase.FieldAttempts)
@@ -23001,6 +23777,14 @@ func (m *TenantDatabaseMutation) Field(name string) (ent.Value, bool) {
 		return m.Position()
 	case tenantdatabase.FieldTarget:
 		return m.Target()
+	case tenantdatabase.FieldFacts:
+		return m.Facts()
+	case tenantdatabase.FieldReapplied:
+		return m.Reapplied()
+	case tenantdatabase.FieldCalls:
+		return m.Calls()
+	case tenantdatabase.FieldAnswered:
+		return m.Answered()
 	case tenantdatabase.FieldAttempts:
 		return m.Attempts()
 	case tenantdatabase.FieldNextAt:
@@ -23026,6 +23810,14 @@ func (m *TenantDatabaseMutation) OldField(ctx context.Context, name string) (ent
 		return m.OldPosition(ctx)
 	case tenantdatabase.FieldTarget:
 		return m.OldTarget(ctx)
+	case tenantdatabase.FieldFacts:
+		return m.OldFacts(ctx)
+	case tenantdatabase.FieldReapplied:
+		return m.OldReapplied(ctx)
+	case tenantdatabase.FieldCalls:
+		return m.OldCalls(ctx)
+	case tenantdatabase.FieldAnswered:
+		return m.OldAnswered(ctx)
 	case tenantdatabase.FieldAttempts:
 		return m.OldAttempts(ctx)
 	case tenantdatabase.FieldNextAt:
@@ -23065,6 +23857,34 @@ func (m *TenantDatabaseMutation) SetField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.SetTarget(v)
+		return nil
+	case tenantdatabase.FieldFacts:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetFacts(v)
+		return nil
+	case tenantdatabase.FieldReapplied:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetReapplied(v)
+		return nil
+	case tenantdatabase.FieldCalls:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCalls(v)
+		return nil
+	case tenantdatabase.FieldAnswered:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAnswered(v)
 		return nil
 	case tenantdatabase.FieldAttempts:
 		v, ok := value.(int)
@@ -23115,6 +23935,18 @@ func (m *TenantDatabaseMutation) AddedFields() []string {
 	if m.addtarget != nil {
 		fields = append(fields, tenantdatabase.FieldTarget)
 	}
+	if m.addfacts != nil {
+		fields = append(fields, tenantdatabase.FieldFacts)
+	}
+	if m.addreapplied != nil {
+		fields = append(fields, tenantdatabase.FieldReapplied)
+	}
+	if m.addcalls != nil {
+		fields = append(fields, tenantdatabase.FieldCalls)
+	}
+	if m.addanswered != nil {
+		fields = append(fields, tenantdatabase.FieldAnswered)
+	}
 	if m.addattempts != nil {
 		fields = append(fields, tenantdatabase.FieldAttempts)
 	}
@@ -23136,6 +23968,14 @@ func (m *TenantDatabaseMutation) AddedField(name string) (ent.Value, bool) {
 		return m.AddedPosition()
 	case tenantdatabase.FieldTarget:
 		return m.AddedTarget()
+	case tenantdatabase.FieldFacts:
+		return m.AddedFacts()
+	case tenantdatabase.FieldReapplied:
+		return m.AddedReapplied()
+	case tenantdatabase.FieldCalls:
+		return m.AddedCalls()
+	case tenantdatabase.FieldAnswered:
+		return m.AddedAnswered()
 	case tenantdatabase.FieldAttempts:
 		return m.AddedAttempts()
 	case tenantdatabase.FieldNextAt:
@@ -23164,6 +24004,34 @@ func (m *TenantDatabaseMutation) AddField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.AddTarget(v)
+		return nil
+	case tenantdatabase.FieldFacts:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddFacts(v)
+		return nil
+	case tenantdatabase.FieldReapplied:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddReapplied(v)
+		return nil
+	case tenantdatabase.FieldCalls:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddCalls(v)
+		return nil
+	case tenantdatabase.FieldAnswered:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddAnswered(v)
 		return nil
 	case tenantdatabase.FieldAttempts:
 		v, ok := value.(int)
@@ -23221,6 +24089,18 @@ func (m *TenantDatabaseMutation) ResetField(name string) error {
 		return nil
 	case tenantdatabase.FieldTarget:
 		m.ResetTarget()
+		return nil
+	case tenantdatabase.FieldFacts:
+		m.ResetFacts()
+		return nil
+	case tenantdatabase.FieldReapplied:
+		m.ResetReapplied()
+		return nil
+	case tenantdatabase.FieldCalls:
+		m.ResetCalls()
+		return nil
+	case tenantdatabase.FieldAnswered:
+		m.ResetAnswered()
 		return nil
 	case tenantdatabase.FieldAttempts:
 		m.ResetAttempts()

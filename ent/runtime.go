@@ -7,6 +7,7 @@ import (
 
 	"github.com/avhub/avhub/ent/appaccess"
 	"github.com/avhub/avhub/ent/application"
+	"github.com/avhub/avhub/ent/backfillfact"
 	"github.com/avhub/avhub/ent/backfillrun"
 	"github.com/avhub/avhub/ent/cursor"
 	"github.com/avhub/avhub/ent/deadletter"
@@ -19,6 +20,7 @@ import (
 	"github.com/avhub/avhub/ent/membership"
 	"github.com/avhub/avhub/ent/organization"
 	"github.com/avhub/avhub/ent/pluginstate"
+	"github.com/avhub/avhub/ent/reappliedevent"
 	"github.com/avhub/avhub/ent/schema"
 	"github.com/avhub/avhub/ent/seenevent"
 	"github.com/avhub/avhub/ent/ssoprovider"
@@ -47,6 +49,12 @@ func init() {
 	applicationDescIsActive := applicationFields[7].Descriptor()
 	// application.DefaultIsActive holds the default value on creation for the is_active field.
 	application.DefaultIsActive = applicationDescIsActive.Default.(bool)
+	backfillfactFields := schema.BackfillFact{}.Fields()
+	_ = backfillfactFields
+	// backfillfactDescTenantID is the schema descriptor for tenant_id field.
+	backfillfactDescTenantID := backfillfactFields[2].Descriptor()
+	// backfillfact.DefaultTenantID holds the default value on creation for the tenant_id field.
+	backfillfact.DefaultTenantID = backfillfactDescTenantID.Default.(string)
 	backfillrunFields := schema.BackfillRun{}.Fields()
 	_ = backfillrunFields
 	// backfillrunDescStartedAt is the schema descriptor for started_at field.
@@ -245,6 +253,12 @@ func init() {
 	pluginstateDescUpdatedAt := pluginstateFields[3].Descriptor()
 	// pluginstate.DefaultUpdatedAt holds the default value on creation for the updated_at field.
 	pluginstate.DefaultUpdatedAt = pluginstateDescUpdatedAt.Default.(int64)
+	reappliedeventFields := schema.ReappliedEvent{}.Fields()
+	_ = reappliedeventFields
+	// reappliedeventDescTenantID is the schema descriptor for tenant_id field.
+	reappliedeventDescTenantID := reappliedeventFields[2].Descriptor()
+	// reappliedevent.DefaultTenantID holds the default value on creation for the tenant_id field.
+	reappliedevent.DefaultTenantID = reappliedeventDescTenantID.Default.(string)
 	ssoproviderFields := schema.SSOProvider{}.Fields()
 	_ = ssoproviderFields
 	// ssoproviderDescIsEnabled is the schema descriptor for is_enabled field.
@@ -281,24 +295,40 @@ func init() {
 	tenantdatabaseDescTarget := tenantdatabaseFields[3].Descriptor()
 	// tenantdatabase.DefaultTarget holds the default value on creation for the target field.
 	tenantdatabase.DefaultTarget = tenantdatabaseDescTarget.Default.(int64)
+	// tenantdatabaseDescFacts is the schema descriptor for facts field.
+	tenantdatabaseDescFacts := tenantdatabaseFields[4].Descriptor()
+	// tenantdatabase.DefaultFacts holds the default value on creation for the facts field.
+	tenantdatabase.DefaultFacts = tenantdatabaseDescFacts.Default.(int64)
+	// tenantdatabaseDescReapplied is the schema descriptor for reapplied field.
+	tenantdatabaseDescReapplied := tenantdatabaseFields[5].Descriptor()
+	// tenantdatabase.DefaultReapplied holds the default value on creation for the reapplied field.
+	tenantdatabase.DefaultReapplied = tenantdatabaseDescReapplied.Default.(int64)
+	// tenantdatabaseDescCalls is the schema descriptor for calls field.
+	tenantdatabaseDescCalls := tenantdatabaseFields[6].Descriptor()
+	// tenantdatabase.DefaultCalls holds the default value on creation for the calls field.
+	tenantdatabase.DefaultCalls = tenantdatabaseDescCalls.Default.(int64)
+	// tenantdatabaseDescAnswered is the schema descriptor for answered field.
+	tenantdatabaseDescAnswered := tenantdatabaseFields[7].Descriptor()
+	// tenantdatabase.DefaultAnswered holds the default value on creation for the answered field.
+	tenantdatabase.DefaultAnswered = tenantdatabaseDescAnswered.Default.(int64)
 	// tenantdatabaseDescAttempts is the schema descriptor for attempts field.
-	tenantdatabaseDescAttempts := tenantdatabaseFields[4].Descriptor()
+	tenantdatabaseDescAttempts := tenantdatabaseFields[8].Descriptor()
 	// tenantdatabase.DefaultAttempts holds the default value on creation for the attempts field.
 	tenantdatabase.DefaultAttempts = tenantdatabaseDescAttempts.Default.(int)
 	// tenantdatabaseDescNextAt is the schema descriptor for next_at field.
-	tenantdatabaseDescNextAt := tenantdatabaseFields[5].Descriptor()
+	tenantdatabaseDescNextAt := tenantdatabaseFields[9].Descriptor()
 	// tenantdatabase.DefaultNextAt holds the default value on creation for the next_at field.
 	tenantdatabase.DefaultNextAt = tenantdatabaseDescNextAt.Default.(int64)
 	// tenantdatabaseDescLastError is the schema descriptor for last_error field.
-	tenantdatabaseDescLastError := tenantdatabaseFields[6].Descriptor()
+	tenantdatabaseDescLastError := tenantdatabaseFields[10].Descriptor()
 	// tenantdatabase.DefaultLastError holds the default value on creation for the last_error field.
 	tenantdatabase.DefaultLastError = tenantdatabaseDescLastError.Default.(string)
 	// tenantdatabaseDescState is the schema descriptor for state field.
-	tenantdatabaseDescState := tenantdatabaseFields[7].Descriptor()
+	tenantdatabaseDescState := tenantdatabaseFields[11].Descriptor()
 	// tenantdatabase.DefaultState holds the default value on creation for the state field.
 	tenantdatabase.DefaultState = tenantdatabaseDescState.Default.(string)
 	// tenantdatabaseDescUpdatedAt is the schema descriptor for updated_at field.
-	tenantdatabaseDescUpdatedAt := tenantdatabaseFields[8].Descriptor()
+	tenantdatabaseDescUpdatedAt := tenantdatabaseFields[12].Descriptor()
 	// tenantdatabase.DefaultUpdatedAt holds the default value on creation for the updated_at field.
 	tenantdatabase.DefaultUpdatedAt = tenantdatabaseDescUpdatedAt.Default.(int64)
 	tenantpersonFields := schema.TenantPerson{}.Fields()

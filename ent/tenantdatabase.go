@@ -22,6 +22,14 @@ type TenantDatabase struct {
 	Position int64 `json:"position,omitempty"`
 	// the last event that it has to get
 	Target int64 `json:"target,omitempty"`
+	// in the tenant's own: it holds the facts of first fills up to this one
+	Facts int64 `json:"facts,omitempty"`
+	// in the tenant's own: it holds the events that were applied later up to this one
+	Reapplied int64 `json:"reapplied,omitempty"`
+	// how often there was a reason to look at it that is no new event
+	Calls int64 `json:"calls,omitempty"`
+	// of calls
+	Answered int64 `json:"answered,omitempty"`
 	// failed attempts in a row
 	Attempts int `json:"attempts,omitempty"`
 	// when it is tried again (Unix microseconds)
@@ -40,7 +48,7 @@ func (*TenantDatabase) scanValues(columns []string) ([]any, error) {
 	values := make([]any, len(columns))
 	for i := range columns {
 		switch columns[i] {
-		case tenantdatabase.FieldPosition, tenantdatabase.FieldTarget, tenantdatabase.FieldAttempts, tenantdatabase.FieldNextAt, tenantdatabase.FieldUpdatedAt:
+		case tenantdatabase.FieldPosition, tenantdatabase.FieldTarget, tenantdatabase.FieldFacts, tenantdatabase.FieldReapplied, tenantdatabase.FieldCalls, tenantdatabase.FieldAnswered, tenantdatabase.FieldAttempts, tenantdatabase.FieldNextAt, tenantdatabase.FieldUpdatedAt:
 			values[i] = new(sql.NullInt64)
 		case tenantdatabase.FieldID, tenantdatabase.FieldPlace, tenantdatabase.FieldLastError, tenantdatabase.FieldState:
 			values[i] = new(sql.NullString)
@@ -82,6 +90,30 @@ func (_m *TenantDatabase) assignValues(columns []string, values []any) error {
 				return fmt.Errorf("unexpected type %T for field target", values[i])
 			} else if value.Valid {
 				_m.Target = value.Int64
+			}
+		case tenantdatabase.FieldFacts:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field facts", values[i])
+			} else if value.Valid {
+				_m.Facts = value.Int64
+			}
+		case tenantdatabase.FieldReapplied:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field reapplied", values[i])
+			} else if value.Valid {
+				_m.Reapplied = value.Int64
+			}
+		case tenantdatabase.FieldCalls:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field calls", values[i])
+			} else if value.Valid {
+				_m.Calls = value.Int64
+			}
+		case tenantdatabase.FieldAnswered:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field answered", values[i])
+			} else if value.Valid {
+				_m.Answered = value.Int64
 			}
 		case tenantdatabase.FieldAttempts:
 			if value, ok := values[i].(*sql.NullInt64); !ok {
@@ -157,6 +189,18 @@ func (_m *TenantDatabase) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("target=")
 	builder.WriteString(fmt.Sprintf("%v", _m.Target))
+	builder.WriteString(", ")
+	builder.WriteString("facts=")
+	builder.WriteString(fmt.Sprintf("%v", _m.Facts))
+	builder.WriteString(", ")
+	builder.WriteString("reapplied=")
+	builder.WriteString(fmt.Sprintf("%v", _m.Reapplied))
+	builder.WriteString(", ")
+	builder.WriteString("calls=")
+	builder.WriteString(fmt.Sprintf("%v", _m.Calls))
+	builder.WriteString(", ")
+	builder.WriteString("answered=")
+	builder.WriteString(fmt.Sprintf("%v", _m.Answered))
 	builder.WriteString(", ")
 	builder.WriteString("attempts=")
 	builder.WriteString(fmt.Sprintf("%v", _m.Attempts))

@@ -64,6 +64,62 @@ func (_c *TenantDatabaseCreate) SetNillableTarget(v *int64) *TenantDatabaseCreat
 	return _c
 }
 
+// SetFacts sets the "facts" field.
+func (_c *TenantDatabaseCreate) SetFacts(v int64) *TenantDatabaseCreate {
+	_c.mutation.SetFacts(v)
+	return _c
+}
+
+// SetNillableFacts sets the "facts" field if the given value is not nil.
+func (_c *TenantDatabaseCreate) SetNillableFacts(v *int64) *TenantDatabaseCreate {
+	if v != nil {
+		_c.SetFacts(*v)
+	}
+	return _c
+}
+
+// SetReapplied sets the "reapplied" field.
+func (_c *TenantDatabaseCreate) SetReapplied(v int64) *TenantDatabaseCreate {
+	_c.mutation.SetReapplied(v)
+	return _c
+}
+
+// SetNillableReapplied sets the "reapplied" field if the given value is not nil.
+func (_c *TenantDatabaseCreate) SetNillableReapplied(v *int64) *TenantDatabaseCreate {
+	if v != nil {
+		_c.SetReapplied(*v)
+	}
+	return _c
+}
+
+// SetCalls sets the "calls" field.
+func (_c *TenantDatabaseCreate) SetCalls(v int64) *TenantDatabaseCreate {
+	_c.mutation.SetCalls(v)
+	return _c
+}
+
+// SetNillableCalls sets the "calls" field if the given value is not nil.
+func (_c *TenantDatabaseCreate) SetNillableCalls(v *int64) *TenantDatabaseCreate {
+	if v != nil {
+		_c.SetCalls(*v)
+	}
+	return _c
+}
+
+// SetAnswered sets the "answered" field.
+func (_c *TenantDatabaseCreate) SetAnswered(v int64) *TenantDatabaseCreate {
+	_c.mutation.SetAnswered(v)
+	return _c
+}
+
+// SetNillableAnswered sets the "answered" field if the given value is not nil.
+func (_c *TenantDatabaseCreate) SetNillableAnswered(v *int64) *TenantDatabaseCreate {
+	if v != nil {
+		_c.SetAnswered(*v)
+	}
+	return _c
+}
+
 // SetAttempts sets the "attempts" field.
 func (_c *TenantDatabaseCreate) SetAttempts(v int) *TenantDatabaseCreate {
 	_c.mutation.SetAttempts(v)
@@ -187,6 +243,22 @@ func (_c *TenantDatabaseCreate) defaults() {
 		v := tenantdatabase.DefaultTarget
 		_c.mutation.SetTarget(v)
 	}
+	if _, ok := _c.mutation.Facts(); !ok {
+		v := tenantdatabase.DefaultFacts
+		_c.mutation.SetFacts(v)
+	}
+	if _, ok := _c.mutation.Reapplied(); !ok {
+		v := tenantdatabase.DefaultReapplied
+		_c.mutation.SetReapplied(v)
+	}
+	if _, ok := _c.mutation.Calls(); !ok {
+		v := tenantdatabase.DefaultCalls
+		_c.mutation.SetCalls(v)
+	}
+	if _, ok := _c.mutation.Answered(); !ok {
+		v := tenantdatabase.DefaultAnswered
+		_c.mutation.SetAnswered(v)
+	}
 	if _, ok := _c.mutation.Attempts(); !ok {
 		v := tenantdatabase.DefaultAttempts
 		_c.mutation.SetAttempts(v)
@@ -219,6 +291,18 @@ func (_c *TenantDatabaseCreate) check() error {
 	}
 	if _, ok := _c.mutation.Target(); !ok {
 		return &ValidationError{Name: "target", err: errors.New(`ent: missing required field "TenantDatabase.target"`)}
+	}
+	if _, ok := _c.mutation.Facts(); !ok {
+		return &ValidationError{Name: "facts", err: errors.New(`ent: missing required field "TenantDatabase.facts"`)}
+	}
+	if _, ok := _c.mutation.Reapplied(); !ok {
+		return &ValidationError{Name: "reapplied", err: errors.New(`ent: missing required field "TenantDatabase.reapplied"`)}
+	}
+	if _, ok := _c.mutation.Calls(); !ok {
+		return &ValidationError{Name: "calls", err: errors.New(`ent: missing required field "TenantDatabase.calls"`)}
+	}
+	if _, ok := _c.mutation.Answered(); !ok {
+		return &ValidationError{Name: "answered", err: errors.New(`ent: missing required field "TenantDatabase.answered"`)}
 	}
 	if _, ok := _c.mutation.Attempts(); !ok {
 		return &ValidationError{Name: "attempts", err: errors.New(`ent: missing required field "TenantDatabase.attempts"`)}
@@ -282,6 +366,22 @@ func (_c *TenantDatabaseCreate) createSpec() (*TenantDatabase, *sqlgraph.CreateS
 	if value, ok := _c.mutation.Target(); ok {
 		_spec.SetField(tenantdatabase.FieldTarget, field.TypeInt64, value)
 		_node.Target = value
+	}
+	if value, ok := _c.mutation.Facts(); ok {
+		_spec.SetField(tenantdatabase.FieldFacts, field.TypeInt64, value)
+		_node.Facts = value
+	}
+	if value, ok := _c.mutation.Reapplied(); ok {
+		_spec.SetField(tenantdatabase.FieldReapplied, field.TypeInt64, value)
+		_node.Reapplied = value
+	}
+	if value, ok := _c.mutation.Calls(); ok {
+		_spec.SetField(tenantdatabase.FieldCalls, field.TypeInt64, value)
+		_node.Calls = value
+	}
+	if value, ok := _c.mutation.Answered(); ok {
+		_spec.SetField(tenantdatabase.FieldAnswered, field.TypeInt64, value)
+		_node.Answered = value
 	}
 	if value, ok := _c.mutation.Attempts(); ok {
 		_spec.SetField(tenantdatabase.FieldAttempts, field.TypeInt, value)
@@ -400,6 +500,78 @@ func (u *TenantDatabaseUpsert) UpdateTarget() *TenantDatabaseUpsert {
 // AddTarget adds v to the "target" field.
 func (u *TenantDatabaseUpsert) AddTarget(v int64) *TenantDatabaseUpsert {
 	u.Add(tenantdatabase.FieldTarget, v)
+	return u
+}
+
+// SetFacts sets the "facts" field.
+func (u *TenantDatabaseUpsert) SetFacts(v int64) *TenantDatabaseUpsert {
+	u.Set(tenantdatabase.FieldFacts, v)
+	return u
+}
+
+// UpdateFacts sets the "facts" field to the value that was provided on create.
+func (u *TenantDatabaseUpsert) UpdateFacts() *TenantDatabaseUpsert {
+	u.SetExcluded(tenantdatabase.FieldFacts)
+	return u
+}
+
+// AddFacts adds v to the "facts" field.
+func (u *TenantDatabaseUpsert) AddFacts(v int64) *TenantDatabaseUpsert {
+	u.Add(tenantdatabase.FieldFacts, v)
+	return u
+}
+
+// SetReapplied sets the "reapplied" field.
+func (u *TenantDatabaseUpsert) SetReapplied(v int64) *TenantDatabaseUpsert {
+	u.Set(tenantdatabase.FieldReapplied, v)
+	return u
+}
+
+// UpdateReapplied sets the "reapplied" field to the value that was provided on create.
+func (u *TenantDatabaseUpsert) UpdateReapplied() *TenantDatabaseUpsert {
+	u.SetExcluded(tenantdatabase.FieldReapplied)
+	return u
+}
+
+// AddReapplied adds v to the "reapplied" field.
+func (u *TenantDatabaseUpsert) AddReapplied(v int64) *TenantDatabaseUpsert {
+	u.Add(tenantdatabase.FieldReapplied, v)
+	return u
+}
+
+// SetCalls sets the "calls" field.
+func (u *TenantDatabaseUpsert) SetCalls(v int64) *TenantDatabaseUpsert {
+	u.Set(tenantdatabase.FieldCalls, v)
+	return u
+}
+
+// UpdateCalls sets the "calls" field to the value that was provided on create.
+func (u *TenantDatabaseUpsert) UpdateCalls() *TenantDatabaseUpsert {
+	u.SetExcluded(tenantdatabase.FieldCalls)
+	return u
+}
+
+// AddCalls adds v to the "calls" field.
+func (u *TenantDatabaseUpsert) AddCalls(v int64) *TenantDatabaseUpsert {
+	u.Add(tenantdatabase.FieldCalls, v)
+	return u
+}
+
+// SetAnswered sets the "answered" field.
+func (u *TenantDatabaseUpsert) SetAnswered(v int64) *TenantDatabaseUpsert {
+	u.Set(tenantdatabase.FieldAnswered, v)
+	return u
+}
+
+// UpdateAnswered sets the "answered" field to the value that was provided on create.
+func (u *TenantDatabaseUpsert) UpdateAnswered() *TenantDatabaseUpsert {
+	u.SetExcluded(tenantdatabase.FieldAnswered)
+	return u
+}
+
+// AddAnswered adds v to the "answered" field.
+func (u *TenantDatabaseUpsert) AddAnswered(v int64) *TenantDatabaseUpsert {
+	u.Add(tenantdatabase.FieldAnswered, v)
 	return u
 }
 
@@ -582,6 +754,90 @@ func (u *TenantDatabaseUpsertOne) AddTarget(v int64) *TenantDatabaseUpsertOne {
 func (u *TenantDatabaseUpsertOne) UpdateTarget() *TenantDatabaseUpsertOne {
 	return u.Update(func(s *TenantDatabaseUpsert) {
 		s.UpdateTarget()
+	})
+}
+
+// SetFacts sets the "facts" field.
+func (u *TenantDatabaseUpsertOne) SetFacts(v int64) *TenantDatabaseUpsertOne {
+	return u.Update(func(s *TenantDatabaseUpsert) {
+		s.SetFacts(v)
+	})
+}
+
+// AddFacts adds v to the "facts" field.
+func (u *TenantDatabaseUpsertOne) AddFacts(v int64) *TenantDatabaseUpsertOne {
+	return u.Update(func(s *TenantDatabaseUpsert) {
+		s.AddFacts(v)
+	})
+}
+
+// UpdateFacts sets the "facts" field to the value that was provided on create.
+func (u *TenantDatabaseUpsertOne) UpdateFacts() *TenantDatabaseUpsertOne {
+	return u.Update(func(s *TenantDatabaseUpsert) {
+		s.UpdateFacts()
+	})
+}
+
+// SetReapplied sets the "reapplied" field.
+func (u *TenantDatabaseUpsertOne) SetReapplied(v int64) *TenantDatabaseUpsertOne {
+	return u.Update(func(s *TenantDatabaseUpsert) {
+		s.SetReapplied(v)
+	})
+}
+
+// AddReapplied adds v to the "reapplied" field.
+func (u *TenantDatabaseUpsertOne) AddReapplied(v int64) *TenantDatabaseUpsertOne {
+	return u.Update(func(s *TenantDatabaseUpsert) {
+		s.AddReapplied(v)
+	})
+}
+
+// UpdateReapplied sets the "reapplied" field to the value that was provided on create.
+func (u *TenantDatabaseUpsertOne) UpdateReapplied() *TenantDatabaseUpsertOne {
+	return u.Update(func(s *TenantDatabaseUpsert) {
+		s.UpdateReapplied()
+	})
+}
+
+// SetCalls sets the "calls" field.
+func (u *TenantDatabaseUpsertOne) SetCalls(v int64) *TenantDatabaseUpsertOne {
+	return u.Update(func(s *TenantDatabaseUpsert) {
+		s.SetCalls(v)
+	})
+}
+
+// AddCalls adds v to the "calls" field.
+func (u *TenantDatabaseUpsertOne) AddCalls(v int64) *TenantDatabaseUpsertOne {
+	return u.Update(func(s *TenantDatabaseUpsert) {
+		s.AddCalls(v)
+	})
+}
+
+// UpdateCalls sets the "calls" field to the value that was provided on create.
+func (u *TenantDatabaseUpsertOne) UpdateCalls() *TenantDatabaseUpsertOne {
+	return u.Update(func(s *TenantDatabaseUpsert) {
+		s.UpdateCalls()
+	})
+}
+
+// SetAnswered sets the "answered" field.
+func (u *TenantDatabaseUpsertOne) SetAnswered(v int64) *TenantDatabaseUpsertOne {
+	return u.Update(func(s *TenantDatabaseUpsert) {
+		s.SetAnswered(v)
+	})
+}
+
+// AddAnswered adds v to the "answered" field.
+func (u *TenantDatabaseUpsertOne) AddAnswered(v int64) *TenantDatabaseUpsertOne {
+	return u.Update(func(s *TenantDatabaseUpsert) {
+		s.AddAnswered(v)
+	})
+}
+
+// UpdateAnswered sets the "answered" field to the value that was provided on create.
+func (u *TenantDatabaseUpsertOne) UpdateAnswered() *TenantDatabaseUpsertOne {
+	return u.Update(func(s *TenantDatabaseUpsert) {
+		s.UpdateAnswered()
 	})
 }
 
@@ -944,6 +1200,90 @@ func (u *TenantDatabaseUpsertBulk) AddTarget(v int64) *TenantDatabaseUpsertBulk 
 func (u *TenantDatabaseUpsertBulk) UpdateTarget() *TenantDatabaseUpsertBulk {
 	return u.Update(func(s *TenantDatabaseUpsert) {
 		s.UpdateTarget()
+	})
+}
+
+// SetFacts sets the "facts" field.
+func (u *TenantDatabaseUpsertBulk) SetFacts(v int64) *TenantDatabaseUpsertBulk {
+	return u.Update(func(s *TenantDatabaseUpsert) {
+		s.SetFacts(v)
+	})
+}
+
+// AddFacts adds v to the "facts" field.
+func (u *TenantDatabaseUpsertBulk) AddFacts(v int64) *TenantDatabaseUpsertBulk {
+	return u.Update(func(s *TenantDatabaseUpsert) {
+		s.AddFacts(v)
+	})
+}
+
+// UpdateFacts sets the "facts" field to the value that was provided on create.
+func (u *TenantDatabaseUpsertBulk) UpdateFacts() *TenantDatabaseUpsertBulk {
+	return u.Update(func(s *TenantDatabaseUpsert) {
+		s.UpdateFacts()
+	})
+}
+
+// SetReapplied sets the "reapplied" field.
+func (u *TenantDatabaseUpsertBulk) SetReapplied(v int64) *TenantDatabaseUpsertBulk {
+	return u.Update(func(s *TenantDatabaseUpsert) {
+		s.SetReapplied(v)
+	})
+}
+
+// AddReapplied adds v to the "reapplied" field.
+func (u *TenantDatabaseUpsertBulk) AddReapplied(v int64) *TenantDatabaseUpsertBulk {
+	return u.Update(func(s *TenantDatabaseUpsert) {
+		s.AddReapplied(v)
+	})
+}
+
+// UpdateReapplied sets the "reapplied" field to the value that was provided on create.
+func (u *TenantDatabaseUpsertBulk) UpdateReapplied() *TenantDatabaseUpsertBulk {
+	return u.Update(func(s *TenantDatabaseUpsert) {
+		s.UpdateReapplied()
+	})
+}
+
+// SetCalls sets the "calls" field.
+func (u *TenantDatabaseUpsertBulk) SetCalls(v int64) *TenantDatabaseUpsertBulk {
+	return u.Update(func(s *TenantDatabaseUpsert) {
+		s.SetCalls(v)
+	})
+}
+
+// AddCalls adds v to the "calls" field.
+func (u *TenantDatabaseUpsertBulk) AddCalls(v int64) *TenantDatabaseUpsertBulk {
+	return u.Update(func(s *TenantDatabaseUpsert) {
+		s.AddCalls(v)
+	})
+}
+
+// UpdateCalls sets the "calls" field to the value that was provided on create.
+func (u *TenantDatabaseUpsertBulk) UpdateCalls() *TenantDatabaseUpsertBulk {
+	return u.Update(func(s *TenantDatabaseUpsert) {
+		s.UpdateCalls()
+	})
+}
+
+// SetAnswered sets the "answered" field.
+func (u *TenantDatabaseUpsertBulk) SetAnswered(v int64) *TenantDatabaseUpsertBulk {
+	return u.Update(func(s *TenantDatabaseUpsert) {
+		s.SetAnswered(v)
+	})
+}
+
+// AddAnswered adds v to the "answered" field.
+func (u *TenantDatabaseUpsertBulk) AddAnswered(v int64) *TenantDatabaseUpsertBulk {
+	return u.Update(func(s *TenantDatabaseUpsert) {
+		s.AddAnswered(v)
+	})
+}
+
+// UpdateAnswered sets the "answered" field to the value that was provided on create.
+func (u *TenantDatabaseUpsertBulk) UpdateAnswered() *TenantDatabaseUpsertBulk {
+	return u.Update(func(s *TenantDatabaseUpsert) {
+		s.UpdateAnswered()
 	})
 }
 

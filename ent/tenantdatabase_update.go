@@ -83,6 +83,90 @@ func (_u *TenantDatabaseUpdate) AddTarget(v int64) *TenantDatabaseUpdate {
 	return _u
 }
 
+// SetFacts sets the "facts" field.
+func (_u *TenantDatabaseUpdate) SetFacts(v int64) *TenantDatabaseUpdate {
+	_u.mutation.ResetFacts()
+	_u.mutation.SetFacts(v)
+	return _u
+}
+
+// SetNillableFacts sets the "facts" field if the given value is not nil.
+func (_u *TenantDatabaseUpdate) SetNillableFacts(v *int64) *TenantDatabaseUpdate {
+	if v != nil {
+		_u.SetFacts(*v)
+	}
+	return _u
+}
+
+// AddFacts adds value to the "facts" field.
+func (_u *TenantDatabaseUpdate) AddFacts(v int64) *TenantDatabaseUpdate {
+	_u.mutation.AddFacts(v)
+	return _u
+}
+
+// SetReapplied sets the "reapplied" field.
+func (_u *TenantDatabaseUpdate) SetReapplied(v int64) *TenantDatabaseUpdate {
+	_u.mutation.ResetReapplied()
+	_u.mutation.SetReapplied(v)
+	return _u
+}
+
+// SetNillableReapplied sets the "reapplied" field if the given value is not nil.
+func (_u *TenantDatabaseUpdate) SetNillableReapplied(v *int64) *TenantDatabaseUpdate {
+	if v != nil {
+		_u.SetReapplied(*v)
+	}
+	return _u
+}
+
+// AddReapplied adds value to the "reapplied" field.
+func (_u *TenantDatabaseUpdate) AddReapplied(v int64) *TenantDatabaseUpdate {
+	_u.mutation.AddReapplied(v)
+	return _u
+}
+
+// SetCalls sets the "calls" field.
+func (_u *TenantDatabaseUpdate) SetCalls(v int64) *TenantDatabaseUpdate {
+	_u.mutation.ResetCalls()
+	_u.mutation.SetCalls(v)
+	return _u
+}
+
+// SetNillableCalls sets the "calls" field if the given value is not nil.
+func (_u *TenantDatabaseUpdate) SetNillableCalls(v *int64) *TenantDatabaseUpdate {
+	if v != nil {
+		_u.SetCalls(*v)
+	}
+	return _u
+}
+
+// AddCalls adds value to the "calls" field.
+func (_u *TenantDatabaseUpdate) AddCalls(v int64) *TenantDatabaseUpdate {
+	_u.mutation.AddCalls(v)
+	return _u
+}
+
+// SetAnswered sets the "answered" field.
+func (_u *TenantDatabaseUpdate) SetAnswered(v int64) *TenantDatabaseUpdate {
+	_u.mutation.ResetAnswered()
+	_u.mutation.SetAnswered(v)
+	return _u
+}
+
+// SetNillableAnswered sets the "answered" field if the given value is not nil.
+func (_u *TenantDatabaseUpdate) SetNillableAnswered(v *int64) *TenantDatabaseUpdate {
+	if v != nil {
+		_u.SetAnswered(*v)
+	}
+	return _u
+}
+
+// AddAnswered adds value to the "answered" field.
+func (_u *TenantDatabaseUpdate) AddAnswered(v int64) *TenantDatabaseUpdate {
+	_u.mutation.AddAnswered(v)
+	return _u
+}
+
 // SetAttempts sets the "attempts" field.
 func (_u *TenantDatabaseUpdate) SetAttempts(v int) *TenantDatabaseUpdate {
 	_u.mutation.ResetAttempts()
@@ -230,6 +314,30 @@ func (_u *TenantDatabaseUpdate) sqlSave(ctx context.Context) (_node int, err err
 	if value, ok := _u.mutation.AddedTarget(); ok {
 		_spec.AddField(tenantdatabase.FieldTarget, field.TypeInt64, value)
 	}
+	if value, ok := _u.mutation.Facts(); ok {
+		_spec.SetField(tenantdatabase.FieldFacts, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedFacts(); ok {
+		_spec.AddField(tenantdatabase.FieldFacts, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.Reapplied(); ok {
+		_spec.SetField(tenantdatabase.FieldReapplied, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedReapplied(); ok {
+		_spec.AddField(tenantdatabase.FieldReapplied, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.Calls(); ok {
+		_spec.SetField(tenantdatabase.FieldCalls, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedCalls(); ok {
+		_spec.AddField(tenantdatabase.FieldCalls, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.Answered(); ok {
+		_spec.SetField(tenantdatabase.FieldAnswered, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedAnswered(); ok {
+		_spec.AddField(tenantdatabase.FieldAnswered, field.TypeInt64, value)
+	}
 	if value, ok := _u.mutation.Attempts(); ok {
 		_spec.SetField(tenantdatabase.FieldAttempts, field.TypeInt, value)
 	}
@@ -327,6 +435,90 @@ func (_u *TenantDatabaseUpdateOne) SetNillableTarget(v *int64) *TenantDatabaseUp
 // AddTarget adds value to the "target" field.
 func (_u *TenantDatabaseUpdateOne) AddTarget(v int64) *TenantDatabaseUpdateOne {
 	_u.mutation.AddTarget(v)
+	return _u
+}
+
+// SetFacts sets the "facts" field.
+func (_u *TenantDatabaseUpdateOne) SetFacts(v int64) *TenantDatabaseUpdateOne {
+	_u.mutation.ResetFacts()
+	_u.mutation.SetFacts(v)
+	return _u
+}
+
+// SetNillableFacts sets the "facts" field if the given value is not nil.
+func (_u *TenantDatabaseUpdateOne) SetNillableFacts(v *int64) *TenantDatabaseUpdateOne {
+	if v != nil {
+		_u.SetFacts(*v)
+	}
+	return _u
+}
+
+// AddFacts adds value to the "facts" field.
+func (_u *TenantDatabaseUpdateOne) AddFacts(v int64) *TenantDatabaseUpdateOne {
+	_u.mutation.AddFacts(v)
+	return _u
+}
+
+// SetReapplied sets the "reapplied" field.
+func (_u *TenantDatabaseUpdateOne) SetReapplied(v int64) *TenantDatabaseUpdateOne {
+	_u.mutation.ResetReapplied()
+	_u.mutation.SetReapplied(v)
+	return _u
+}
+
+// SetNillableReapplied sets the "reapplied" field if the given value is not nil.
+func (_u *TenantDatabaseUpdateOne) SetNillableReapplied(v *int64) *TenantDatabaseUpdateOne {
+	if v != nil {
+		_u.SetReapplied(*v)
+	}
+	return _u
+}
+
+// AddReapplied adds value to the "reapplied" field.
+func (_u *TenantDatabaseUpdateOne) AddReapplied(v int64) *TenantDatabaseUpdateOne {
+	_u.mutation.AddReapplied(v)
+	return _u
+}
+
+// SetCalls sets the "calls" field.
+func (_u *TenantDatabaseUpdateOne) SetCalls(v int64) *TenantDatabaseUpdateOne {
+	_u.mutation.ResetCalls()
+	_u.mutation.SetCalls(v)
+	return _u
+}
+
+// SetNillableCalls sets the "calls" field if the given value is not nil.
+func (_u *TenantDatabaseUpdateOne) SetNillableCalls(v *int64) *TenantDatabaseUpdateOne {
+	if v != nil {
+		_u.SetCalls(*v)
+	}
+	return _u
+}
+
+// AddCalls adds value to the "calls" field.
+func (_u *TenantDatabaseUpdateOne) AddCalls(v int64) *TenantDatabaseUpdateOne {
+	_u.mutation.AddCalls(v)
+	return _u
+}
+
+// SetAnswered sets the "answered" field.
+func (_u *TenantDatabaseUpdateOne) SetAnswered(v int64) *TenantDatabaseUpdateOne {
+	_u.mutation.ResetAnswered()
+	_u.mutation.SetAnswered(v)
+	return _u
+}
+
+// SetNillableAnswered sets the "answered" field if the given value is not nil.
+func (_u *TenantDatabaseUpdateOne) SetNillableAnswered(v *int64) *TenantDatabaseUpdateOne {
+	if v != nil {
+		_u.SetAnswered(*v)
+	}
+	return _u
+}
+
+// AddAnswered adds value to the "answered" field.
+func (_u *TenantDatabaseUpdateOne) AddAnswered(v int64) *TenantDatabaseUpdateOne {
+	_u.mutation.AddAnswered(v)
 	return _u
 }
 
@@ -506,6 +698,30 @@ func (_u *TenantDatabaseUpdateOne) sqlSave(ctx context.Context) (_node *TenantDa
 	}
 	if value, ok := _u.mutation.AddedTarget(); ok {
 		_spec.AddField(tenantdatabase.FieldTarget, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.Facts(); ok {
+		_spec.SetField(tenantdatabase.FieldFacts, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedFacts(); ok {
+		_spec.AddField(tenantdatabase.FieldFacts, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.Reapplied(); ok {
+		_spec.SetField(tenantdatabase.FieldReapplied, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedReapplied(); ok {
+		_spec.AddField(tenantdatabase.FieldReapplied, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.Calls(); ok {
+		_spec.SetField(tenantdatabase.FieldCalls, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedCalls(); ok {
+		_spec.AddField(tenantdatabase.FieldCalls, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.Answered(); ok {
+		_spec.SetField(tenantdatabase.FieldAnswered, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedAnswered(); ok {
+		_spec.AddField(tenantdatabase.FieldAnswered, field.TypeInt64, value)
 	}
 	if value, ok := _u.mutation.Attempts(); ok {
 		_spec.SetField(tenantdatabase.FieldAttempts, field.TypeInt, value)

@@ -21,7 +21,7 @@ type TenantPerson struct {
 	TenantID string `json:"tenant_id,omitempty"`
 	// the person; with an empty tenant_id the subject of events, such as application:app_1
 	Sub string `json:"sub,omitempty"`
-	// position of the event that tied them
+	// position of the event that tied them; 0: the fact of a first fill did
 	Since int64 `json:"since,omitempty"`
 	// position of the last event to look for; no newer one concerns the tenant
 	Latest       int64 `json:"latest,omitempty"`

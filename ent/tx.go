@@ -46,6 +46,8 @@ type Tx struct {
 	Organization *OrganizationClient
 	// PluginState is the client for interacting with the PluginState builders.
 	PluginState *PluginStateClient
+	// ReappliedEvent is the client for interacting with the ReappliedEvent builders.
+	ReappliedEvent *ReappliedEventClient
 	// SSOProvider is the client for interacting with the SSOProvider builders.
 	SSOProvider *SSOProviderClient
 	// SeenEvent is the client for interacting with the SeenEvent builders.
@@ -204,6 +206,7 @@ func (tx *Tx) init() {
 	tx.MirrorGrave = NewMirrorGraveClient(tx.config)
 	tx.Organization = NewOrganizationClient(tx.config)
 	tx.PluginState = NewPluginStateClient(tx.config)
+	tx.ReappliedEvent = NewReappliedEventClient(tx.config)
 	tx.SSOProvider = NewSSOProviderClient(tx.config)
 	tx.SeenEvent = NewSeenEventClient(tx.config)
 	tx.Subscription = NewSubscriptionClient(tx.config)

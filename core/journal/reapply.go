@@ -179,6 +179,9 @@ func (j *Journal) reapplyGroup(ctx context.Context, queries []Query, r *Reapplic
 		case done.Applied == 0:
 			return nil
 		}
+		if err := noteReapplied(ctx, db, events); err != nil {
+			return err
+		}
 		if _, err := db.Exec(ctx, `INSERT INTO avhub_counters (name, value) VALUES (?, ?)
  ON CONFLICT (name) DO UPDATE SET value = avhub_counters.value + 1`, reappliedCounter, 1); err != nil {
 			return fmt.Errorf("note that events were reapplied: %w", err)
@@ -192,6 +195,21 @@ func (j *Journal) reapplyGroup(ctx context.Context, queries []Query, r *Reapplic
 		err = nil
 	}
 	return done, events, err
+}
+
+// noteReapplied writes down which events have been applied after all, for those
+// who passed over them when they came.
+func noteReapplied(ctx context.Context, db store.SQL, events []*event.Event) error {
+	var rows [][]any
+	for _, ev := range events {
+		if ev.Failed == "" {
+			rows = append(rows, []any{ev.Position, ev.TenantID, ev.TenantKey()})
+		}
+	}
+	if err := db.Insert(ctx, `INSERT INTO avhub_reapplied_events (position, tenant_id, tenant_key)`, rows, ""); err != nil {
+		return fmt.Errorf("note which events were reapplied: %w", err)
+	}
+	return nil
 }
 
 func stillFailed(ev *event.Event) Outcomes {

@@ -89,12 +89,12 @@ func (m *Mirror) fill(ctx context.Context, db store.SQL, facts []Fact, write boo
 		if err != nil {
 			return nil, err
 		}
-		rows = append(rows, []any{facts[i].Key, facts[i].ReadAt, stored})
+		rows = append(rows, []any{facts[i].Key, facts[i].Tenant.ID, facts[i].ReadAt, stored})
 	}
 	if !write {
 		return outcomes, nil
 	}
-	if err := db.Insert(ctx, `INSERT INTO avhub_backfill_facts ("key", "read_at", "fact")`, rows, ""); err != nil {
+	if err := db.Insert(ctx, `INSERT INTO avhub_backfill_facts ("key", "tenant_id", "read_at", "fact")`, rows, ""); err != nil {
 		return nil, fmt.Errorf("keep facts: %w", err)
 	}
 	if slices.ContainsFunc(outcomes, func(o FactOutcome) bool { return len(o.Changes) > 0 }) {

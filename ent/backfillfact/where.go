@@ -57,6 +57,11 @@ func Key(v string) predicate.BackfillFact {
 	return predicate.BackfillFact(sql.FieldEQ(FieldKey, v))
 }
 
+// TenantID applies equality check predicate on the "tenant_id" field. It's identical to TenantIDEQ.
+func TenantID(v string) predicate.BackfillFact {
+	return predicate.BackfillFact(sql.FieldEQ(FieldTenantID, v))
+}
+
 // ReadAt applies equality check predicate on the "read_at" field. It's identical to ReadAtEQ.
 func ReadAt(v int64) predicate.BackfillFact {
 	return predicate.BackfillFact(sql.FieldEQ(FieldReadAt, v))
@@ -130,6 +135,71 @@ func KeyEqualFold(v string) predicate.BackfillFact {
 // KeyContainsFold applies the ContainsFold predicate on the "key" field.
 func KeyContainsFold(v string) predicate.BackfillFact {
 	return predicate.BackfillFact(sql.FieldContainsFold(FieldKey, v))
+}
+
+// TenantIDEQ applies the EQ predicate on the "tenant_id" field.
+func TenantIDEQ(v string) predicate.BackfillFact {
+	return predicate.BackfillFact(sql.FieldEQ(FieldTenantID, v))
+}
+
+// TenantIDNEQ applies the NEQ predicate on the "tenant_id" field.
+func TenantIDNEQ(v string) predicate.BackfillFact {
+	return predicate.BackfillFact(sql.FieldNEQ(FieldTenantID, v))
+}
+
+// TenantIDIn applies the In predicate on the "tenant_id" field.
+func TenantIDIn(vs ...string) predicate.BackfillFact {
+	return predicate.BackfillFact(sql.FieldIn(FieldTenantID, vs...))
+}
+
+// TenantIDNotIn applies the NotIn predicate on the "tenant_id" field.
+func TenantIDNotIn(vs ...string) predicate.BackfillFact {
+	return predicate.BackfillFact(sql.FieldNotIn(FieldTenantID, vs...))
+}
+
+// TenantIDGT applies the GT predicate on the "tenant_id" field.
+func TenantIDGT(v string) predicate.BackfillFact {
+	return predicate.BackfillFact(sql.FieldGT(FieldTenantID, v))
+}
+
+// TenantIDGTE applies the GTE predicate on the "tenant_id" field.
+func TenantIDGTE(v string) predicate.BackfillFact {
+	return predicate.BackfillFact(sql.FieldGTE(FieldTenantID, v))
+}
+
+// TenantIDLT applies the LT predicate on the "tenant_id" field.
+func TenantIDLT(v string) predicate.BackfillFact {
+	return predicate.BackfillFact(sql.FieldLT(FieldTenantID, v))
+}
+
+// TenantIDLTE applies the LTE predicate on the "tenant_id" field.
+func TenantIDLTE(v string) predicate.BackfillFact {
+	return predicate.BackfillFact(sql.FieldLTE(FieldTenantID, v))
+}
+
+// TenantIDContains applies the Contains predicate on the "tenant_id" field.
+func TenantIDContains(v string) predicate.BackfillFact {
+	return predicate.BackfillFact(sql.FieldContains(FieldTenantID, v))
+}
+
+// TenantIDHasPrefix applies the HasPrefix predicate on the "tenant_id" field.
+func TenantIDHasPrefix(v string) predicate.BackfillFact {
+	return predicate.BackfillFact(sql.FieldHasPrefix(FieldTenantID, v))
+}
+
+// TenantIDHasSuffix applies the HasSuffix predicate on the "tenant_id" field.
+func TenantIDHasSuffix(v string) predicate.BackfillFact {
+	return predicate.BackfillFact(sql.FieldHasSuffix(FieldTenantID, v))
+}
+
+// TenantIDEqualFold applies the EqualFold predicate on the "tenant_id" field.
+func TenantIDEqualFold(v string) predicate.BackfillFact {
+	return predicate.BackfillFact(sql.FieldEqualFold(FieldTenantID, v))
+}
+
+// TenantIDContainsFold applies the ContainsFold predicate on the "tenant_id" field.
+func TenantIDContainsFold(v string) predicate.BackfillFact {
+	return predicate.BackfillFact(sql.FieldContainsFold(FieldTenantID, v))
 }
 
 // ReadAtEQ applies the EQ predicate on the "read_at" field.

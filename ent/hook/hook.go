@@ -213,6 +213,18 @@ func (f PluginStateFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value,
 	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.PluginStateMutation", m)
 }
 
+// The ReappliedEventFunc type is an adapter to allow the use of ordinary
+// function as ReappliedEvent mutator.
+type ReappliedEventFunc func(context.Context, *ent.ReappliedEventMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f ReappliedEventFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.ReappliedEventMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.ReappliedEventMutation", m)
+}
+
 // The SSOProviderFunc type is an adapter to allow the use of ordinary
 // function as SSOProvider mutator.
 type SSOProviderFunc func(context.Context, *ent.SSOProviderMutation) (ent.Value, error)

@@ -133,6 +133,7 @@ var (
 	AvhubBackfillFactsColumns = []*schema.Column{
 		{Name: "id", Type: field.TypeInt64, Increment: true},
 		{Name: "key", Type: field.TypeString, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "tenant_id", Type: field.TypeString, Default: "", SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
 		{Name: "read_at", Type: field.TypeInt64},
 		{Name: "fact", Type: field.TypeBytes},
 	}
@@ -145,7 +146,12 @@ var (
 			{
 				Name:    "backfillfact_key_read_at",
 				Unique:  true,
-				Columns: []*schema.Column{AvhubBackfillFactsColumns[1], AvhubBackfillFactsColumns[2]},
+				Columns: []*schema.Column{AvhubBackfillFactsColumns[1], AvhubBackfillFactsColumns[3]},
+			},
+			{
+				Name:    "backfillfact_tenant_id_id",
+				Unique:  false,
+				Columns: []*schema.Column{AvhubBackfillFactsColumns[2], AvhubBackfillFactsColumns[0]},
 			},
 		},
 	}
@@ -639,6 +645,26 @@ var (
 		Columns:    AvhubPluginStatesColumns,
 		PrimaryKey: []*schema.Column{AvhubPluginStatesColumns[0]},
 	}
+	// AvhubReappliedEventsColumns holds the columns for the "avhub_reapplied_events" table.
+	AvhubReappliedEventsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeInt64, Increment: true},
+		{Name: "position", Type: field.TypeInt64},
+		{Name: "tenant_id", Type: field.TypeString, Default: "", SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "tenant_key", Type: field.TypeString, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+	}
+	// AvhubReappliedEventsTable holds the schema information for the "avhub_reapplied_events" table.
+	AvhubReappliedEventsTable = &schema.Table{
+		Name:       "avhub_reapplied_events",
+		Columns:    AvhubReappliedEventsColumns,
+		PrimaryKey: []*schema.Column{AvhubReappliedEventsColumns[0]},
+		Indexes: []*schema.Index{
+			{
+				Name:    "reappliedevent_tenant_id_id",
+				Unique:  false,
+				Columns: []*schema.Column{AvhubReappliedEventsColumns[2], AvhubReappliedEventsColumns[0]},
+			},
+		},
+	}
 	// AvSSOProvidersColumns holds the columns for the "av_sso_providers" table.
 	AvSSOProvidersColumns = []*schema.Column{
 		{Name: "id", Type: field.TypeString, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
@@ -752,6 +778,10 @@ var (
 		{Name: "place", Type: field.TypeString, Default: "", SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
 		{Name: "position", Type: field.TypeInt64, Default: 0},
 		{Name: "target", Type: field.TypeInt64, Default: 0},
+		{Name: "facts", Type: field.TypeInt64, Default: 0},
+		{Name: "reapplied", Type: field.TypeInt64, Default: 0},
+		{Name: "calls", Type: field.TypeInt64, Default: 0},
+		{Name: "answered", Type: field.TypeInt64, Default: 0},
 		{Name: "attempts", Type: field.TypeInt, Default: 0},
 		{Name: "next_at", Type: field.TypeInt64, Default: 0},
 		{Name: "last_error", Type: field.TypeString, Default: "", SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
@@ -767,9 +797,9 @@ var (
 			{
 				Name:    "avhub_tenant_databases_behind",
 				Unique:  false,
-				Columns: []*schema.Column{AvhubTenantDatabasesColumns[5]},
+				Columns: []*schema.Column{AvhubTenantDatabasesColumns[9]},
 				Annotation: &entsql.IndexAnnotation{
-					Where: "target > position",
+					Where: "target > position OR calls > answered",
 				},
 			},
 		},
@@ -794,9 +824,9 @@ var (
 				Columns: []*schema.Column{AvhubTenantPeopleColumns[2]},
 			},
 			{
-				Name:    "tenantperson_tenant_id_latest",
+				Name:    "tenantperson_tenant_id_latest_sub",
 				Unique:  false,
-				Columns: []*schema.Column{AvhubTenantPeopleColumns[1], AvhubTenantPeopleColumns[4]},
+				Columns: []*schema.Column{AvhubTenantPeopleColumns[1], AvhubTenantPeopleColumns[4], AvhubTenantPeopleColumns[2]},
 			},
 		},
 	}
@@ -819,6 +849,7 @@ var (
 		AvhubMirrorGravesTable,
 		AvOrganizationsTable,
 		AvhubPluginStatesTable,
+		AvhubReappliedEventsTable,
 		AvSSOProvidersTable,
 		AvhubSeenEventsTable,
 		AvSubscriptionsTable,
@@ -891,6 +922,9 @@ func init() {
 	}
 	AvhubPluginStatesTable.Annotation = &entsql.Annotation{
 		Table: "avhub_plugin_states",
+	}
+	AvhubReappliedEventsTable.Annotation = &entsql.Annotation{
+		Table: "avhub_reapplied_events",
 	}
 	AvSSOProvidersTable.ForeignKeys[0].RefTable = AvOrganizationsTable
 	AvSSOProvidersTable.Annotation = &entsql.Annotation{

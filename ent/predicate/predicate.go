@@ -57,6 +57,9 @@ type Organization func(*sql.Selector)
 // PluginState is the predicate function for pluginstate builders.
 type PluginState func(*sql.Selector)
 
+// ReappliedEvent is the predicate function for reappliedevent builders.
+type ReappliedEvent func(*sql.Selector)
+
 // SSOProvider is the predicate function for ssoprovider builders.
 type SSOProvider func(*sql.Selector)
 

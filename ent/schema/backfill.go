@@ -19,6 +19,7 @@ func (BackfillFact) Fields() []ent.Field {
 	return []ent.Field{
 		field.Int64("id"),
 		field.String("key").SchemaType(text).Comment("what the fact is about; the newest of a key is what the provider said last"),
+		field.String("tenant_id").SchemaType(text).Default("").Comment("which tenant it is about, for the tenant's own database"),
 		field.Int64("read_at").Comment("when it was read (Unix seconds, the hub's clock)"),
 		field.Bytes("fact").Comment("JSON"),
 	}
@@ -26,7 +27,7 @@ func (BackfillFact) Fields() []ent.Field {
 
 // Indexes of the model.
 func (BackfillFact) Indexes() []ent.Index {
-	return []ent.Index{index.Fields("key", "read_at").Unique()}
+	return []ent.Index{index.Fields("key", "read_at").Unique(), index.Fields("tenant_id", "id")}
 }
 
 // BackfillRun is how far a first fill has come, so that one that was

@@ -55,6 +55,29 @@ func (JournalEvent) Indexes() []ent.Index {
 	}
 }
 
+// ReappliedEvent is one that could not be applied when it came, and was later.
+// Rows are numbered in the order of commits, so that whoever follows the journal
+// can follow these, too.
+type ReappliedEvent struct{ ent.Schema }
+
+// Annotations of the model.
+func (ReappliedEvent) Annotations() []schema.Annotation { return table("avhub_reapplied_events") }
+
+// Fields of the model.
+func (ReappliedEvent) Fields() []ent.Field {
+	return []ent.Field{
+		field.Int64("id"),
+		field.Int64("position").Comment("in the journal"),
+		field.String("tenant_id").SchemaType(text).Default("").Comment("that the event names"),
+		field.String("tenant_key").SchemaType(text).Comment("of the event; without a tenant, its subject"),
+	}
+}
+
+// Indexes of the model.
+func (ReappliedEvent) Indexes() []ent.Index {
+	return []ent.Index{index.Fields("tenant_id", "id")}
+}
+
 // SeenEvent remembers an event's id, so that it is journaled once. It outlives
 // the journal's entry.
 type SeenEvent struct{ ent.Schema }

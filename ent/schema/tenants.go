@@ -22,6 +22,10 @@ func (TenantDatabase) Fields() []ent.Field {
 			Comment("file or database, chosen when it was first needed; no credentials"),
 		field.Int64("position").Default(0).Comment("it holds everything up to here"),
 		field.Int64("target").Default(0).Comment("the last event that it has to get"),
+		field.Int64("facts").Default(0).Comment("in the tenant's own: it holds the facts of first fills up to this one"),
+		field.Int64("reapplied").Default(0).Comment("in the tenant's own: it holds the events that were applied later up to this one"),
+		field.Int64("calls").Default(0).Comment("how often there was a reason to look at it that is no new event"),
+		field.Int64("answered").Default(0).Comment("of calls"),
 		field.Int("attempts").Default(0).Comment("failed attempts in a row"),
 		micros("next_at", "when it is tried again"),
 		field.String("last_error").SchemaType(text).Default(""),
@@ -34,7 +38,7 @@ func (TenantDatabase) Fields() []ent.Field {
 func (TenantDatabase) Indexes() []ent.Index {
 	return []ent.Index{
 		index.Fields("next_at").StorageKey("avhub_tenant_databases_behind").
-			Annotations(entsql.IndexWhere("target > position")),
+			Annotations(entsql.IndexWhere("target > position OR calls > answered")),
 	}
 }
 
@@ -52,12 +56,12 @@ func (TenantPerson) Fields() []ent.Field {
 		field.String("id").SchemaType(text).Comment("tenant_id/sub, each part path-escaped, or a hash of both if they are long"),
 		field.String("tenant_id").SchemaType(text).Comment("empty: every tenant"),
 		field.String("sub").SchemaType(text).Comment("the person; with an empty tenant_id the subject of events, such as application:app_1"),
-		field.Int64("since").Default(0).Comment("position of the event that tied them"),
+		field.Int64("since").Default(0).Comment("position of the event that tied them; 0: the fact of a first fill did"),
 		field.Int64("latest").Default(0).Comment("position of the last event to look for; no newer one concerns the tenant"),
 	}
 }
 
 // Indexes of the model.
 func (TenantPerson) Indexes() []ent.Index {
-	return []ent.Index{index.Fields("sub"), index.Fields("tenant_id", "latest")}
+	return []ent.Index{index.Fields("sub"), index.Fields("tenant_id", "latest", "sub")}
 }

@@ -17,6 +17,14 @@ const (
 	FieldPosition = "position"
 	// FieldTarget holds the string denoting the target field in the database.
 	FieldTarget = "target"
+	// FieldFacts holds the string denoting the facts field in the database.
+	FieldFacts = "facts"
+	// FieldReapplied holds the string denoting the reapplied field in the database.
+	FieldReapplied = "reapplied"
+	// FieldCalls holds the string denoting the calls field in the database.
+	FieldCalls = "calls"
+	// FieldAnswered holds the string denoting the answered field in the database.
+	FieldAnswered = "answered"
 	// FieldAttempts holds the string denoting the attempts field in the database.
 	FieldAttempts = "attempts"
 	// FieldNextAt holds the string denoting the next_at field in the database.
@@ -37,6 +45,10 @@ var Columns = []string{
 	FieldPlace,
 	FieldPosition,
 	FieldTarget,
+	FieldFacts,
+	FieldReapplied,
+	FieldCalls,
+	FieldAnswered,
 	FieldAttempts,
 	FieldNextAt,
 	FieldLastError,
@@ -61,6 +73,14 @@ var (
 	DefaultPosition int64
 	// DefaultTarget holds the default value on creation for the "target" field.
 	DefaultTarget int64
+	// DefaultFacts holds the default value on creation for the "facts" field.
+	DefaultFacts int64
+	// DefaultReapplied holds the default value on creation for the "reapplied" field.
+	DefaultReapplied int64
+	// DefaultCalls holds the default value on creation for the "calls" field.
+	DefaultCalls int64
+	// DefaultAnswered holds the default value on creation for the "answered" field.
+	DefaultAnswered int64
 	// DefaultAttempts holds the default value on creation for the "attempts" field.
 	DefaultAttempts int
 	// DefaultNextAt holds the default value on creation for the "next_at" field.
@@ -94,6 +114,26 @@ func ByPosition(opts ...sql.OrderTermOption) OrderOption {
 // ByTarget orders the results by the target field.
 func ByTarget(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldTarget, opts...).ToFunc()
+}
+
+// ByFacts orders the results by the facts field.
+func ByFacts(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldFacts, opts...).ToFunc()
+}
+
+// ByReapplied orders the results by the reapplied field.
+func ByReapplied(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldReapplied, opts...).ToFunc()
+}
+
+// ByCalls orders the results by the calls field.
+func ByCalls(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldCalls, opts...).ToFunc()
+}
+
+// ByAnswered orders the results by the answered field.
+func ByAnswered(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldAnswered, opts...).ToFunc()
 }
 
 // ByAttempts orders the results by the attempts field.

@@ -77,6 +77,26 @@ func Target(v int64) predicate.TenantDatabase {
 	return predicate.TenantDatabase(sql.FieldEQ(FieldTarget, v))
 }
 
+// Facts applies equality check predicate on the "facts" field. It's identical to FactsEQ.
+func Facts(v int64) predicate.TenantDatabase {
+	return predicate.TenantDatabase(sql.FieldEQ(FieldFacts, v))
+}
+
+// Reapplied applies equality check predicate on the "reapplied" field. It's identical to ReappliedEQ.
+func Reapplied(v int64) predicate.TenantDatabase {
+	return predicate.TenantDatabase(sql.FieldEQ(FieldReapplied, v))
+}
+
+// Calls applies equality check predicate on the "calls" field. It's identical to CallsEQ.
+func Calls(v int64) predicate.TenantDatabase {
+	return predicate.TenantDatabase(sql.FieldEQ(FieldCalls, v))
+}
+
+// Answered applies equality check predicate on the "answered" field. It's identical to AnsweredEQ.
+func Answered(v int64) predicate.TenantDatabase {
+	return predicate.TenantDatabase(sql.FieldEQ(FieldAnswered, v))
+}
+
 // Attempts applies equality check predicate on the "attempts" field. It's identical to AttemptsEQ.
 func Attempts(v int) predicate.TenantDatabase {
 	return predicate.TenantDatabase(sql.FieldEQ(FieldAttempts, v))
@@ -245,6 +265,166 @@ func TargetLT(v int64) predicate.TenantDatabase {
 // TargetLTE applies the LTE predicate on the "target" field.
 func TargetLTE(v int64) predicate.TenantDatabase {
 	return predicate.TenantDatabase(sql.FieldLTE(FieldTarget, v))
+}
+
+// FactsEQ applies the EQ predicate on the "facts" field.
+func FactsEQ(v int64) predicate.TenantDatabase {
+	return predicate.TenantDatabase(sql.FieldEQ(FieldFacts, v))
+}
+
+// FactsNEQ applies the NEQ predicate on the "facts" field.
+func FactsNEQ(v int64) predicate.TenantDatabase {
+	return predicate.TenantDatabase(sql.FieldNEQ(FieldFacts, v))
+}
+
+// FactsIn applies the In predicate on the "facts" field.
+func FactsIn(vs ...int64) predicate.TenantDatabase {
+	return predicate.TenantDatabase(sql.FieldIn(FieldFacts, vs...))
+}
+
+// FactsNotIn applies the NotIn predicate on the "facts" field.
+func FactsNotIn(vs ...int64) predicate.TenantDatabase {
+	return predicate.TenantDatabase(sql.FieldNotIn(FieldFacts, vs...))
+}
+
+// FactsGT applies the GT predicate on the "facts" field.
+func FactsGT(v int64) predicate.TenantDatabase {
+	return predicate.TenantDatabase(sql.FieldGT(FieldFacts, v))
+}
+
+// FactsGTE applies the GTE predicate on the "facts" field.
+func FactsGTE(v int64) predicate.TenantDatabase {
+	return predicate.TenantDatabase(sql.FieldGTE(FieldFacts, v))
+}
+
+// FactsLT applies the LT predicate on the "facts" field.
+func FactsLT(v int64) predicate.TenantDatabase {
+	return predicate.TenantDatabase(sql.FieldLT(FieldFacts, v))
+}
+
+// FactsLTE applies the LTE predicate on the "facts" field.
+func FactsLTE(v int64) predicate.TenantDatabase {
+	return predicate.TenantDatabase(sql.FieldLTE(FieldFacts, v))
+}
+
+// ReappliedEQ applies the EQ predicate on the "reapplied" field.
+func ReappliedEQ(v int64) predicate.TenantDatabase {
+	return predicate.TenantDatabase(sql.FieldEQ(FieldReapplied, v))
+}
+
+// ReappliedNEQ applies the NEQ predicate on the "reapplied" field.
+func ReappliedNEQ(v int64) predicate.TenantDatabase {
+	return predicate.TenantDatabase(sql.FieldNEQ(FieldReapplied, v))
+}
+
+// ReappliedIn applies the In predicate on the "reapplied" field.
+func ReappliedIn(vs ...int64) predicate.TenantDatabase {
+	return predicate.TenantDatabase(sql.FieldIn(FieldReapplied, vs...))
+}
+
+// ReappliedNotIn applies the NotIn predicate on the "reapplied" field.
+func ReappliedNotIn(vs ...int64) predicate.TenantDatabase {
+	return predicate.TenantDatabase(sql.FieldNotIn(FieldReapplied, vs...))
+}
+
+// ReappliedGT applies the GT predicate on the "reapplied" field.
+func ReappliedGT(v int64) predicate.TenantDatabase {
+	return predicate.TenantDatabase(sql.FieldGT(FieldReapplied, v))
+}
+
+// ReappliedGTE applies the GTE predicate on the "reapplied" field.
+func ReappliedGTE(v int64) predicate.TenantDatabase {
+	return predicate.TenantDatabase(sql.FieldGTE(FieldReapplied, v))
+}
+
+// ReappliedLT applies the LT predicate on the "reapplied" field.
+func ReappliedLT(v int64) predicate.TenantDatabase {
+	return predicate.TenantDatabase(sql.FieldLT(FieldReapplied, v))
+}
+
+// ReappliedLTE applies the LTE predicate on the "reapplied" field.
+func ReappliedLTE(v int64) predicate.TenantDatabase {
+	return predicate.TenantDatabase(sql.FieldLTE(FieldReapplied, v))
+}
+
+// CallsEQ applies the EQ predicate on the "calls" field.
+func CallsEQ(v int64) predicate.TenantDatabase {
+	return predicate.TenantDatabase(sql.FieldEQ(FieldCalls, v))
+}
+
+// CallsNEQ applies the NEQ predicate on the "calls" field.
+func CallsNEQ(v int64) predicate.TenantDatabase {
+	return predicate.TenantDatabase(sql.FieldNEQ(FieldCalls, v))
+}
+
+// CallsIn applies the In predicate on the "calls" field.
+func CallsIn(vs ...int64) predicate.TenantDatabase {
+	return predicate.TenantDatabase(sql.FieldIn(FieldCalls, vs...))
+}
+
+// CallsNotIn applies the NotIn predicate on the "calls" field.
+func CallsNotIn(vs ...int64) predicate.TenantDatabase {
+	return predicate.TenantDatabase(sql.FieldNotIn(FieldCalls, vs...))
+}
+
+// CallsGT applies the GT predicate on the "calls" field.
+func CallsGT(v int64) predicate.TenantDatabase {
+	return predicate.TenantDatabase(sql.FieldGT(FieldCalls, v))
+}
+
+// CallsGTE applies the GTE predicate on the "calls" field.
+func CallsGTE(v int64) predicate.TenantDatabase {
+	return predicate.TenantDatabase(sql.FieldGTE(FieldCalls, v))
+}
+
+// CallsLT applies the LT predicate on the "calls" field.
+func CallsLT(v int64) predicate.TenantDatabase {
+	return predicate.TenantDatabase(sql.FieldLT(FieldCalls, v))
+}
+
+// CallsLTE applies the LTE predicate on the "calls" field.
+func CallsLTE(v int64) predicate.TenantDatabase {
+	return predicate.TenantDatabase(sql.FieldLTE(FieldCalls, v))
+}
+
+// AnsweredEQ applies the EQ predicate on the "answered" field.
+func AnsweredEQ(v int64) predicate.TenantDatabase {
+	return predicate.TenantDatabase(sql.FieldEQ(FieldAnswered, v))
+}
+
+// AnsweredNEQ applies the NEQ predicate on the "answered" field.
+func AnsweredNEQ(v int64) predicate.TenantDatabase {
+	return predicate.TenantDatabase(sql.FieldNEQ(FieldAnswered, v))
+}
+
+// AnsweredIn applies the In predicate on the "answered" field.
+func AnsweredIn(vs ...int64) predicate.TenantDatabase {
+	return predicate.TenantDatabase(sql.FieldIn(FieldAnswered, vs...))
+}
+
+// AnsweredNotIn applies the NotIn predicate on the "answered" field.
+func AnsweredNotIn(vs ...int64) predicate.TenantDatabase {
+	return predicate.TenantDatabase(sql.FieldNotIn(FieldAnswered, vs...))
+}
+
+// AnsweredGT applies the GT predicate on the "answered" field.
+func AnsweredGT(v int64) predicate.TenantDatabase {
+	return predicate.TenantDatabase(sql.FieldGT(FieldAnswered, v))
+}
+
+// AnsweredGTE applies the GTE predicate on the "answered" field.
+func AnsweredGTE(v int64) predicate.TenantDatabase {
+	return predicate.TenantDatabase(sql.FieldGTE(FieldAnswered, v))
+}
+
+// AnsweredLT applies the LT predicate on the "answered" field.
+func AnsweredLT(v int64) predicate.TenantDatabase {
+	return predicate.TenantDatabase(sql.FieldLT(FieldAnswered, v))
+}
+
+// AnsweredLTE applies the LTE predicate on the "answered" field.
+func AnsweredLTE(v int64) predicate.TenantDatabase {
+	return predicate.TenantDatabase(sql.FieldLTE(FieldAnswered, v))
 }
 
 // AttemptsEQ applies the EQ predicate on the "attempts" field.

@@ -13,9 +13,6 @@ import (
 	"github.com/avhub/avhub/core/store"
 )
 
-// dispatchCounter is the position up to which the dispatcher has looked.
-const dispatchCounter = "tenants_dispatch"
-
 // tieKey is who is tied to whom: a person to a tenant, or a global subject to
 // all of them, which have no name.
 type tieKey struct{ tenant, who string }
@@ -33,13 +30,17 @@ type notes struct {
 	targets map[string]int64    // by tenant: its last event
 	alive   map[string]struct{} // tenants that may have come back from a deletion
 	all     int64               // last event for everybody
+
+	// What calls for a look at a database though it is no new event.
+	called    map[string]struct{}
+	calledAll bool
 }
 
 // errMoved: another hub did this step first.
 var errMoved = errors.New("another hub was faster")
 
-// dispatch looks at the next events of the journal and notes whom they concern,
-// in one small transaction. It tells whether there may be more.
+// dispatch looks at what is new in the journal and beside it, and notes whom it
+// concerns, in one small transaction. It tells whether there may be more.
 func (d *Databases) dispatch(ctx context.Context) (more bool, err error) {
 	ctx, cancel := d.bound(ctx)
 	defer cancel()
@@ -47,43 +48,45 @@ func (d *Databases) dispatch(ctx context.Context) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	span := Span{After: from, Limit: d.sizes.dispatch, MaxBytes: dispatchBytes}
-	events, err := d.deps.Journal.Read(ctx, span)
-	if err != nil || len(events) == 0 {
+	is, err := d.news(ctx, from)
+	if err != nil || is.to == from {
 		return false, err
 	}
-	n, err := d.note(ctx, events)
+	n, err := d.note(ctx, is)
 	if err != nil {
 		return false, err
 	}
-	to := events[len(events)-1].Position
-	err = d.deps.Store.InTx(ctx, func(ctx context.Context) error { return d.write(ctx, n, from, to) })
+	err = d.deps.Store.InTx(ctx, func(ctx context.Context) error { return d.write(ctx, n, from, is.to) })
 	if errors.Is(err, errMoved) {
 		return true, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("note what is new for tenants' databases: %w", err)
 	}
-	return len(events) == span.Limit || bytesOf(events) >= span.MaxBytes, nil
+	return is.more, nil
 }
 
-// dispatched returns the position up to which the dispatcher has looked.
-func (d *Databases) dispatched(ctx context.Context) (at int64, err error) {
-	err = d.deps.Store.ReadSQL().Query(ctx, func(rows *sql.Rows) error { return rows.Scan(&at) },
-		`SELECT value FROM avhub_counters WHERE name = ?`, dispatchCounter)
-	if err != nil {
-		return 0, fmt.Errorf("read how far tenants' databases were looked after: %w", err)
+// note finds out what news mean. What it reads of ties only a dispatcher
+// changes, and of two dispatchers at one place one gives up.
+func (d *Databases) note(ctx context.Context, is *news) (*notes, error) {
+	n := &notes{
+		ties: map[tieKey]*tie{}, of: map[string][]tieKey{}, targets: map[string]int64{},
+		alive: map[string]struct{}{}, called: map[string]struct{}{},
 	}
-	return at, nil
-}
-
-// note finds out what events mean. What it reads of ties only a dispatcher
-// changes, and of two dispatchers at one position one gives up.
-func (d *Databases) note(ctx context.Context, events []*event.Event) (*notes, error) {
-	n := &notes{ties: map[tieKey]*tie{}, of: map[string][]tieKey{}, targets: map[string]int64{}, alive: map[string]struct{}{}}
-	if err := n.load(ctx, d.deps.Store, events); err != nil {
+	if err := n.load(ctx, d.deps.Store, is.people()); err != nil {
 		return nil, err
 	}
+	if err := d.noteFacts(ctx, n, is); err != nil {
+		return nil, err
+	}
+	if err := d.noteReapplied(ctx, n, is); err != nil {
+		return nil, err
+	}
+	d.noteEvents(n, is.events)
+	return n, nil
+}
+
+func (d *Databases) noteEvents(n *notes, events []*event.Event) {
 	for _, ev := range events {
 		tenant := home(ev)
 		if tenant == "" {
@@ -97,7 +100,7 @@ func (d *Databases) note(ctx context.Context, events []*event.Event) (*notes, er
 			}
 			continue
 		}
-		n.targets[tenant] = ev.Position
+		n.target(tenant, ev.Position)
 		if lives(ev) {
 			n.alive[tenant] = struct{}{}
 		}
@@ -113,24 +116,13 @@ func (d *Databases) note(ctx context.Context, events []*event.Event) (*notes, er
 		}
 		for _, key := range n.of[sub] {
 			n.ties[key].move(ev.Position)
-			n.targets[key.tenant] = max(n.targets[key.tenant], ev.Position)
+			n.target(key.tenant, ev.Position)
 		}
 	}
-	return n, nil
 }
 
-// load reads the ties of the people that events are about.
-func (n *notes) load(ctx context.Context, st *store.Store, events []*event.Event) error {
-	seen := map[string]struct{}{}
-	var subs []string
-	for _, ev := range events {
-		if sub := person(ev); sub != "" {
-			if _, ok := seen[sub]; !ok {
-				seen[sub] = struct{}{}
-				subs = append(subs, sub)
-			}
-		}
-	}
+// load reads the ties of people.
+func (n *notes) load(ctx context.Context, st *store.Store, subs []string) error {
 	err := st.ReadSQL().In(ctx, func(rows *sql.Rows) error {
 		var key tieKey
 		t := &tie{}
@@ -147,6 +139,10 @@ func (n *notes) load(ctx context.Context, st *store.Store, events []*event.Event
 		return fmt.Errorf("read who is tied to which tenant: %w", err)
 	}
 	return nil
+}
+
+func (n *notes) target(tenant string, position int64) {
+	n.targets[tenant] = max(n.targets[tenant], position)
 }
 
 // tie returns a tie, made by the event at a position if it is new.
@@ -168,35 +164,40 @@ func (t *tie) move(position int64) {
 	}
 }
 
+// due is the condition for a database to be looked at. It must be that of the
+// index avhub_tenant_databases_behind.
+const due = `(target > position OR calls > answered)`
+
 const (
 	insertTies = `INSERT INTO avhub_tenant_people (id, tenant_id, sub, since, latest)`
-	moveTies   = `ON CONFLICT (id) DO UPDATE SET latest = excluded.latest`
+	moveTies   = `ON CONFLICT (id) DO UPDATE SET latest =
+ CASE WHEN excluded.latest > avhub_tenant_people.latest THEN excluded.latest ELSE avhub_tenant_people.latest END`
 
-	insertTargets = `INSERT INTO avhub_tenant_databases (tenant_id, target, updated_at)`
 	// updated_at tells since when a database is behind.
-	moveTargets = `ON CONFLICT (tenant_id) DO UPDATE SET target = excluded.target, updated_at =
- CASE WHEN avhub_tenant_databases.position >= avhub_tenant_databases.target THEN excluded.updated_at ELSE avhub_tenant_databases.updated_at END`
-	moveAll = `UPDATE avhub_tenant_databases SET updated_at = CASE WHEN position >= target THEN ? ELSE updated_at END, target = ?
+	fellBehind = `updated_at = CASE WHEN avhub_tenant_databases.position >= avhub_tenant_databases.target
+ AND avhub_tenant_databases.answered >= avhub_tenant_databases.calls THEN excluded.updated_at ELSE avhub_tenant_databases.updated_at END`
+	insertTargets = `INSERT INTO avhub_tenant_databases (tenant_id, target, updated_at)`
+	moveTargets   = `ON CONFLICT (tenant_id) DO UPDATE SET ` + fellBehind + `, target =
+ CASE WHEN excluded.target > avhub_tenant_databases.target THEN excluded.target ELSE avhub_tenant_databases.target END`
+	insertCalls = `INSERT INTO avhub_tenant_databases (tenant_id, calls, updated_at)`
+	addCalls    = `ON CONFLICT (tenant_id) DO UPDATE SET ` + fellBehind + `, calls = avhub_tenant_databases.calls + 1`
+
+	moveAll = `UPDATE avhub_tenant_databases SET updated_at = CASE WHEN ` + due + ` THEN updated_at ELSE ? END, target = ?
  WHERE target < ? AND state = ''`
+	callAll = `UPDATE avhub_tenant_databases SET updated_at = CASE WHEN ` + due + ` THEN updated_at ELSE ? END, calls = calls + 1
+ WHERE state = ''`
 	revive = `UPDATE avhub_tenant_databases SET state = '', position = 0, attempts = 0, next_at = 0, last_error = ''
  WHERE tenant_id = ? AND state = ?`
 )
 
 // write stores notes and moves the dispatcher, if nobody else has.
-func (d *Databases) write(ctx context.Context, n *notes, from, to int64) error {
+func (d *Databases) write(ctx context.Context, n *notes, from, to progress) error {
 	db := d.deps.Store.SQL(ctx)
-	if _, err := db.Exec(ctx, `INSERT INTO avhub_counters (name, value) VALUES (?, 0) ON CONFLICT (name) DO NOTHING`, dispatchCounter); err != nil {
+	if err := d.advance(ctx, from, to); err != nil {
 		return err
-	}
-	moved, err := db.Exec(ctx, `UPDATE avhub_counters SET value = ? WHERE name = ? AND value = ?`, to, dispatchCounter, from)
-	if err != nil {
-		return err
-	}
-	if moved == 0 {
-		return errMoved
 	}
 	now := d.deps.Now().UnixMicro()
-	var ties, targets [][]any
+	var ties, targets, calls [][]any
 	for key, t := range n.ties {
 		if t.dirty {
 			ties = append(ties, []any{tieID(key), key.tenant, key.who, t.since, t.latest})
@@ -205,10 +206,16 @@ func (d *Databases) write(ctx context.Context, n *notes, from, to int64) error {
 	for tenant, target := range n.targets {
 		targets = append(targets, []any{tenant, target, now})
 	}
+	for tenant := range n.called {
+		calls = append(calls, []any{tenant, 1, now})
+	}
 	if err := db.Insert(ctx, insertTies, ties, moveTies); err != nil {
 		return err
 	}
 	if err := db.Insert(ctx, insertTargets, targets, moveTargets); err != nil {
+		return err
+	}
+	if err := db.Insert(ctx, insertCalls, calls, addCalls); err != nil {
 		return err
 	}
 	for tenant := range n.alive {
@@ -217,9 +224,16 @@ func (d *Databases) write(ctx context.Context, n *notes, from, to int64) error {
 		}
 	}
 	if n.all > 0 {
-		_, err = db.Exec(ctx, moveAll, now, n.all, n.all)
+		if _, err := db.Exec(ctx, moveAll, now, n.all, n.all); err != nil {
+			return err
+		}
 	}
-	return err
+	if n.calledAll {
+		if _, err := db.Exec(ctx, callAll, now); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // longID is what a key may have on Postgres, with room to spare.

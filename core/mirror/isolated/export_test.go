@@ -19,7 +19,7 @@ func (d *Databases) Dispatch(ctx context.Context) (bool, error) { return d.dispa
 // before. It tells whether the tenant was behind.
 func (d *Databases) Feed(ctx context.Context, tenant string, keep bool) (behind bool, err error) {
 	row, ok, err := d.row(ctx, tenant)
-	if err != nil || !ok || row.State != "" || row.Position >= row.Target {
+	if err != nil || !ok || row.State != "" || !row.due() {
 		return false, err
 	}
 	f := d.feed(ctx, row)

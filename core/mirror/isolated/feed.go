@@ -24,6 +24,7 @@ type row struct {
 	Tenant           string
 	Place            string
 	Position, Target int64
+	Calls, Answered  int64 // reasons to look at it that are no new events
 	Attempts         int
 	NextAt           int64
 	LastError        string
@@ -31,10 +32,14 @@ type row struct {
 	UpdatedAt        int64
 }
 
+// due tells whether the database has to be looked at.
+func (r *row) due() bool { return r.Target > r.Position || r.Calls > r.Answered }
+
 // fed is what became of feeding a tenant.
 type fed struct {
 	row      row // as it was
 	position int64
+	answered int64
 	applied  int  // events
 	dropped  bool // the database is gone, as the tenant is
 	err      error
@@ -42,7 +47,7 @@ type fed struct {
 
 // feed brings a tenant's database towards its target.
 func (d *Databases) feed(ctx context.Context, r row) fed {
-	f := fed{row: r, position: r.Position}
+	f := fed{row: r, position: r.Position, answered: r.Answered}
 	if f.err = d.settle(ctx, &f.row); f.err != nil {
 		return f
 	}
@@ -81,7 +86,7 @@ func (d *Databases) settle(ctx context.Context, r *row) (err error) {
 // and its database to be dropped.
 func (d *Databases) fill(ctx context.Context, db *database, f *fed) (gone bool, err error) {
 	begin := time.Now()
-	_, at, err := d.cursor(ctx, db)
+	at, known, err := d.cursor(ctx, db)
 	if err != nil {
 		return false, err
 	}
@@ -89,54 +94,70 @@ func (d *Databases) fill(ctx context.Context, db *database, f *fed) (gone bool, 
 		if err := d.empty(ctx, db, at); err != nil {
 			return false, err
 		}
-		at = 0
-	} else if err := d.ahead(ctx, f.row.Tenant, at); err != nil {
+		at = progress{}
+	} else if err := ahead(f.row.Tenant, at, known); err != nil {
 		return false, err
 	}
-	for at < f.row.Target && ctx.Err() == nil && time.Since(begin) < slice {
-		to, n, err := d.chunk(ctx, db, at, f.row.Target)
-		f.applied += n
-		if err != nil {
+	if at, err = d.rewind(ctx, db, at, known); err != nil {
+		return false, err
+	}
+	for n := 0; at.events < f.row.Target && ctx.Err() == nil && time.Since(begin) < slice; {
+		at.events, n, err = d.chunk(ctx, db, at, f.row.Target)
+		if f.applied += n; err != nil {
 			return false, err
 		}
-		at = to
 	}
-	f.position = at
-	if err := ctx.Err(); err != nil && at < f.row.Target {
+	for n := 0; at.facts < known.facts && ctx.Err() == nil && time.Since(begin) < slice; {
+		at, n, err = d.facts(ctx, db, at, known.facts)
+		if f.applied += n; err != nil {
+			return false, err
+		}
+	}
+	f.position = at.events
+	if at.facts >= known.facts {
+		f.answered = f.row.Calls
+	}
+	if err := ctx.Err(); err != nil && (at.events < f.row.Target || at.facts < known.facts) {
 		return false, err
 	}
-	return d.deleted(ctx, db, at)
+	return d.deleted(ctx, db, at.events)
 }
 
 // ahead refuses a database that knows what the hub does not: the hub's own one
 // was restored from a backup, and the positions after it have other events now.
-func (d *Databases) ahead(ctx context.Context, tenant string, at int64) error {
-	if at == 0 {
+func ahead(tenant string, at, known progress) error {
+	what, has, most := "events up to position", at.events, known.events
+	switch {
+	case at.events > known.events:
+	case at.facts > known.facts:
+		what, has, most = "facts of first fills up to number", at.facts, known.facts
+	case at.reapplied > known.reapplied:
+		what, has, most = "reapplied events up to number", at.reapplied, known.reapplied
+	default:
 		return nil
 	}
-	ctx, cancel := d.bound(ctx)
-	defer cancel()
-	known, err := d.dispatched(ctx)
-	if err != nil {
-		return err
-	}
-	if at > known {
-		return fmt.Errorf("it holds events up to position %d, and the hub's journal was read only up to %d: "+
-			"was the hub's database restored, or is this another hub's? Fill it anew with: avhub tenant rebuild %q", at, known, tenant)
-	}
-	return nil
+	return fmt.Errorf("it holds %s %d, and those of the hub were read only up to %d: "+
+		"was the hub's database restored, or is this another hub's? Fill it anew with: avhub tenant rebuild %q", what, has, most, tenant)
 }
 
-// cursor returns whose the database is, and up to where it holds everything.
-func (d *Databases) cursor(ctx context.Context, db *database) (string, int64, error) {
-	ctx, cancel := db.store.Bound(context.WithoutCancel(ctx), store.Patience)
+// cursor returns up to where the database holds everything, and then up to where
+// the dispatcher has looked.
+func (d *Databases) cursor(ctx context.Context, db *database) (at, known progress, err error) {
+	bounded, cancel := db.store.Bound(context.WithoutCancel(ctx), store.Patience)
 	defer cancel()
-	return owner(ctx, db.store)
+	if _, at, err = owner(bounded, db.store); err != nil {
+		return at, known, err
+	}
+	bounded, done := d.bound(ctx)
+	defer done()
+	known, err = d.dispatched(bounded)
+	return at, known, err
 }
 
 // chunk applies the tenant's next events, and what goes with them, and returns
 // up to where the database holds everything then, and how many events that took.
-func (d *Databases) chunk(ctx context.Context, db *database, from, target int64) (to int64, n int, err error) {
+func (d *Databases) chunk(ctx context.Context, db *database, at progress, target int64) (to int64, n int, err error) {
+	from := at.events
 	g := &group{d: d, db: db}
 	own, full, err := d.read(ctx, Span{Key: tenantKey(db.tenant), After: from, Until: target})
 	if err != nil {
@@ -157,7 +178,7 @@ func (d *Databases) chunk(ctx context.Context, db *database, from, target int64)
 			g.events = append(g.events, ev)
 		}
 	}
-	if err := g.commit(ctx, from, to); err != nil {
+	if err := g.commit(ctx, at, progress{to, at.facts, at.reapplied}); err != nil {
 		return from, g.applied, err
 	}
 	return to, g.applied, nil
@@ -166,13 +187,13 @@ func (d *Databases) chunk(ctx context.Context, db *database, from, target int64)
 // tied adds events that name no tenant: those about everybody's applications and
 // login providers, or those about the tenant's people.
 func (d *Databases) tied(ctx context.Context, g *group, tenant string, from, to int64) error {
-	for last := from; ; {
+	for last := (known{latest: from + 1}); ; {
 		ties, err := d.ties(ctx, tenant, last)
 		if err != nil || len(ties) == 0 {
 			return err
 		}
 		for _, t := range ties {
-			last = t.latest
+			last = t
 			if t.since > to {
 				continue // they are not tied yet
 			}
@@ -196,11 +217,10 @@ type known struct {
 	since, latest int64
 }
 
-// tiesAtOnce are read at a time. Each event ties or moves one person of a
-// tenant, so positions tell them apart.
+// tiesAtOnce are read at a time.
 const tiesAtOnce = 500
 
-func (d *Databases) ties(ctx context.Context, tenant string, after int64) (ties []known, err error) {
+func (d *Databases) ties(ctx context.Context, tenant string, after known) (ties []known, err error) {
 	ctx, cancel := d.bound(ctx)
 	defer cancel()
 	err = d.deps.Store.ReadSQL().Query(ctx, func(rows *sql.Rows) error {
@@ -210,8 +230,8 @@ func (d *Databases) ties(ctx context.Context, tenant string, after int64) (ties 
 		}
 		ties = append(ties, t)
 		return nil
-	}, `SELECT sub, since, latest FROM avhub_tenant_people WHERE tenant_id = ? AND latest > ? ORDER BY latest LIMIT ?`,
-		tenant, after, tiesAtOnce)
+	}, `SELECT sub, since, latest FROM avhub_tenant_people WHERE tenant_id = ? AND latest >= ? AND (latest > ? OR sub > ?) ORDER BY latest, sub LIMIT ?`,
+		tenant, after.latest, after.latest, after.who, tiesAtOnce)
 	if err != nil {
 		return nil, fmt.Errorf("read who is tied to the tenant: %w", err)
 	}

@@ -25,7 +25,7 @@ func (g *group) add(ctx context.Context, events []*event.Event) error {
 		g.events = append(g.events, ev)
 		g.bytes += len(ev.Evidence.Body)
 		if len(g.events) >= g.d.sizes.group || g.bytes >= groupBytes {
-			if err := g.commit(ctx, 0, 0); err != nil {
+			if err := g.commit(ctx, progress{}, progress{}); err != nil {
 				return err
 			}
 		}
@@ -33,9 +33,8 @@ func (g *group) add(ctx context.Context, events []*event.Event) error {
 	return nil
 }
 
-// commit applies what there is and moves the cursor, unless both positions are
-// the same.
-func (g *group) commit(ctx context.Context, from, to int64) error {
+// commit applies what there is and moves the cursor, unless both are the same.
+func (g *group) commit(ctx context.Context, from, to progress) error {
 	err := g.d.apply(ctx, g.db, g.events, from, to)
 	if err == nil {
 		g.applied += len(g.events)
@@ -46,7 +45,7 @@ func (g *group) commit(ctx context.Context, from, to int64) error {
 
 // apply applies events in one transaction. Of events that the database refuses
 // each costs only itself.
-func (d *Databases) apply(ctx context.Context, db *database, events []*event.Event, from, to int64) error {
+func (d *Databases) apply(ctx context.Context, db *database, events []*event.Event, from, to progress) error {
 	if len(events) == 0 && from == to {
 		return nil
 	}
@@ -61,7 +60,7 @@ func (d *Databases) apply(ctx context.Context, db *database, events []*event.Eve
 		return err
 	case len(events) > 1:
 		half := len(events) / 2
-		if err := d.apply(ctx, db, events[:half], 0, 0); err != nil {
+		if err := d.apply(ctx, db, events[:half], to, to); err != nil {
 			return err
 		}
 		return d.apply(ctx, db, events[half:], from, to)
@@ -87,12 +86,13 @@ func (d *Databases) transact(ctx context.Context, db *database, fn func(ctx cont
 
 // move moves the cursor, if it is where it is thought to be: two hubs may feed
 // one database.
-func (d *Databases) move(ctx context.Context, db *database, from, to int64) error {
+func (d *Databases) move(ctx context.Context, db *database, from, to progress) error {
 	if from == to {
 		return nil
 	}
-	n, err := db.store.SQL(ctx).Exec(ctx, `UPDATE avhub_tenant_databases SET position = ?, updated_at = ? WHERE tenant_id = ? AND position = ?`,
-		to, d.deps.Now().UnixMicro(), db.tenant, from)
+	n, err := db.store.SQL(ctx).Exec(ctx, `UPDATE avhub_tenant_databases SET position = ?, facts = ?, reapplied = ?, updated_at = ?
+ WHERE tenant_id = ? AND position = ? AND facts = ? AND reapplied = ?`,
+		to.events, to.facts, to.reapplied, d.deps.Now().UnixMicro(), db.tenant, from.events, from.facts, from.reapplied)
 	if err != nil {
 		return fmt.Errorf("move the cursor: %w", err)
 	}
@@ -112,14 +112,14 @@ func mirrored() []string {
 }
 
 // empty takes everything out of a database that is to be filled anew.
-func (d *Databases) empty(ctx context.Context, db *database, at int64) error {
+func (d *Databases) empty(ctx context.Context, db *database, at progress) error {
 	err := d.transact(ctx, db, func(ctx context.Context) error {
 		for _, table := range mirrored() {
 			if _, err := db.store.SQL(ctx).Exec(ctx, "DELETE FROM "+table); err != nil {
 				return fmt.Errorf("table %s: %w", table, err)
 			}
 		}
-		return d.move(ctx, db, at, 0)
+		return d.move(ctx, db, at, progress{})
 	})
 	if err != nil {
 		return fmt.Errorf("empty the database, to fill it anew: %w", err)

@@ -17,7 +17,8 @@ import (
 
 // Whatever crashes between whichever two transactions, each tenant's database
 // ends as a mirror to which exactly the events that concern the tenant were
-// applied, in order, to the byte of sync_state.
+// applied, in order, and the facts that first fills have read about the tenant,
+// to the byte of sync_state.
 func TestLaw3_ATenantsDatabaseIsAFunctionOfItsEventsOverAnyCrash(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, hubURL, tenantURL string) {
@@ -47,8 +48,9 @@ func history(t *testing.T, seed uint64, hubURL, tenantURL string) {
 	w := &world{Rand: rand.New(rand.NewPCG(seed, 3)), t: t, tenants: []string{"t1", "T1", "a/b"}}
 	r.Sizes(1+w.IntN(7), 1+w.IntN(4))
 	var all []said
+	var facts []mirror.Fact
 	for len(all) < 120 {
-		switch w.IntN(10) {
+		switch w.IntN(11) {
 		case 0, 1:
 			more := w.some(1 + w.IntN(12))
 			all = append(all, more...)
@@ -68,6 +70,10 @@ func history(t *testing.T, seed uint64, hubURL, tenantURL string) {
 					t.Fatal(err)
 				}
 			}
+		case 6:
+			some := []mirror.Fact{w.fact(), w.fact(), w.fact(), w.fact()}
+			facts = append(facts, some...)
+			r.fill(some...)
 		default:
 			r.reader.failAfter(w.IntN(6)) // somewhere between two transactions
 			_, err := r.Feed(ctx, w.one(w.tenants...), w.IntN(2) == 0)
@@ -79,7 +85,7 @@ func history(t *testing.T, seed uint64, hubURL, tenantURL string) {
 	}
 	r.settle()
 	for _, tenant := range w.tenants {
-		want := replay(t, tenantURL, concern(all, tenant))
+		want := replay(t, tenantURL, concern(all, tenant, facts...), of(facts, tenant)...)
 		got := dump(ctx, t, r.open(tenant).ReadSQL())
 		if d := diff(want, got); d != "" {
 			t.Fatalf("seed %d, tenant %q:\n%s", seed, tenant, d)
@@ -90,8 +96,19 @@ func history(t *testing.T, seed uint64, hubURL, tenantURL string) {
 	}
 }
 
-// replay applies events to an empty mirror, in order, each by itself.
-func replay(t *testing.T, url string, events []*event.Event) []string {
+// of returns the facts about a tenant.
+func of(facts []mirror.Fact, tenant string) (some []mirror.Fact) {
+	for _, f := range facts {
+		if f.Tenant.ID == tenant {
+			some = append(some, f)
+		}
+	}
+	return some
+}
+
+// replay applies events to an empty mirror, in order, each by itself, and fills
+// it with facts.
+func replay(t *testing.T, url string, events []*event.Event, facts ...mirror.Fact) []string {
 	t.Helper()
 	var st *store.Store
 	if strings.HasPrefix(url, "sqlite") {
@@ -106,5 +123,6 @@ func replay(t *testing.T, url string, events []*event.Event) []string {
 			t.Fatal(err)
 		}
 	}
+	fill(t, st, facts...)
 	return dump(ctx, t, st.ReadSQL())
 }

@@ -71,7 +71,7 @@ func (m *metrics) count(ctx context.Context, d *Databases) error {
 			since = oldest
 		}
 		return nil
-	}, `SELECT CASE WHEN state <> '' THEN state WHEN target <= position THEN 'current' WHEN attempts > 0 THEN 'failing' ELSE 'behind' END AS is_in,
+	}, `SELECT CASE WHEN state <> '' THEN state WHEN NOT `+due+` THEN 'current' WHEN attempts > 0 THEN 'failing' ELSE 'behind' END AS is_in,
  COUNT(*), MIN(updated_at) FROM avhub_tenant_databases GROUP BY 1`)
 	if err != nil {
 		return err

@@ -39,7 +39,7 @@ func List(ctx context.Context, st *store.Store, behind bool, after string, limit
 	d := &Databases{deps: Deps{Store: st}}
 	where := "tenant_id > ?"
 	if behind {
-		where += " AND target > position AND state = ''"
+		where += " AND " + due + " AND state = ''"
 	}
 	rows, err := d.rows(ctx, where+" ORDER BY tenant_id LIMIT ?", after, limit)
 	if err != nil {
@@ -61,7 +61,7 @@ func (r row) database() Database {
 	switch {
 	case r.State != "":
 		is.State = r.State
-	case r.Position >= r.Target:
+	case !r.due():
 	case r.Attempts > 0:
 		is.State = countFailing
 		next := time.UnixMicro(r.NextAt).UTC()
@@ -76,11 +76,11 @@ func (r row) database() Database {
 // empty: those that wait for another attempt, and those that are thought to be
 // up to date, which may have been replaced by a backup. It returns how many.
 func Retry(ctx context.Context, st *store.Store, tenant string) (int64, error) {
-	return change(ctx, st, tenant, `position = CASE WHEN position >= target THEN 0 ELSE position END`)
+	return change(ctx, st, tenant, `calls = calls + 1`)
 }
 
 // Rebuild has a tenant's database, or all of them, emptied and filled anew from
-// the journal.
+// the journal and what first fills have read.
 func Rebuild(ctx context.Context, st *store.Store, tenant string) (int64, error) {
 	return change(ctx, st, tenant, fmt.Sprintf(`position = %d`, positionRebuild))
 }
@@ -93,7 +93,7 @@ func change(ctx context.Context, st *store.Store, tenant, set string) (int64, er
 	ctx, cancel := st.Bound(ctx, store.Patience)
 	defer cancel()
 	n, err := st.SQL(ctx).Exec(ctx, `UPDATE avhub_tenant_databases SET attempts = 0, next_at = 0,
- updated_at = CASE WHEN position >= target THEN ? ELSE updated_at END, `+set+` WHERE `+where, args...)
+ updated_at = CASE WHEN `+due+` THEN updated_at ELSE ? END, `+set+` WHERE `+where, args...)
 	if err != nil {
 		return 0, fmt.Errorf("have tenants' databases looked at: %w", err)
 	}

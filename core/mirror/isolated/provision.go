@@ -178,14 +178,14 @@ func peek(ctx context.Context, path string) (is string, err error) {
 }
 
 // owner returns whose database it is and how far it is; empty if it is nobody's.
-func owner(ctx context.Context, st *store.Store) (tenant string, position int64, err error) {
+func owner(ctx context.Context, st *store.Store) (tenant string, at progress, err error) {
 	// By the connection that feeds: on SQLite a second one would have to be opened.
-	err = st.SQL(ctx).Query(ctx, func(rows *sql.Rows) error { return rows.Scan(&tenant, &position) },
-		`SELECT tenant_id, position FROM avhub_tenant_databases WHERE state = ?`, stateOwn)
+	err = st.SQL(ctx).Query(ctx, func(rows *sql.Rows) error { return rows.Scan(&tenant, &at.events, &at.facts, &at.reapplied) },
+		`SELECT tenant_id, position, facts, reapplied FROM avhub_tenant_databases WHERE state = ?`, stateOwn)
 	if err != nil {
-		return "", 0, fmt.Errorf("read whose database it is: %w", err)
+		return "", progress{}, fmt.Errorf("read whose database it is: %w", err)
 	}
-	return tenant, position, nil
+	return tenant, at, nil
 }
 
 func hasTable(ctx context.Context, st *store.Store, table string) (bool, error) {

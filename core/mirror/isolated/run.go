@@ -119,13 +119,13 @@ func (d *Databases) begin(ctx context.Context) error {
 		db := d.deps.Store.SQL(ctx)
 		crashed, err := number(ctx, d.deps.Store, `SELECT value FROM avhub_counters WHERE name = ?`, runningCounter)
 		if err == nil && crashed == 1 && d.place.dialect == store.SQLite {
-			_, err = db.Exec(ctx, `UPDATE avhub_tenant_databases SET position = 0 WHERE position >= target AND state = ''`)
+			_, err = db.Exec(ctx, `UPDATE avhub_tenant_databases SET calls = calls + 1 WHERE NOT `+due+` AND state = ''`)
 		}
 		if err == nil {
 			err = d.setRunning(ctx, 1)
 		}
 		if err == nil {
-			moved, err = db.Exec(ctx, `UPDATE avhub_tenant_databases SET place = '', position = 0, next_at = 0, attempts = 0
+			moved, err = db.Exec(ctx, `UPDATE avhub_tenant_databases SET place = '', position = 0, calls = calls + 1, next_at = 0, attempts = 0
  WHERE place <> '' AND state = '' AND place NOT LIKE ?`, string(d.place.dialect)+":%")
 		}
 		return err
@@ -274,7 +274,7 @@ func (r *runner) next(queue int) row {
 func (r *runner) pick(ctx context.Context) error {
 	now := r.deps.Now().UnixMicro()
 	for failed, attempts := range []string{"attempts = 0", "attempts > 0"} {
-		rows, err := r.rows(ctx, `target > position AND state = '' AND next_at <= ? AND `+attempts+` ORDER BY next_at LIMIT ?`, now, queueLength)
+		rows, err := r.rows(ctx, due+` AND state = '' AND next_at <= ? AND `+attempts+` ORDER BY next_at LIMIT ?`, now, queueLength)
 		if err != nil {
 			return err
 		}
@@ -294,10 +294,10 @@ func (d *Databases) rows(ctx context.Context, where string, args ...any) (list [
 	defer cancel()
 	err = d.deps.Store.ReadSQL().Query(ctx, func(rows *sql.Rows) error {
 		var r row
-		err := rows.Scan(&r.Tenant, &r.Place, &r.Position, &r.Target, &r.Attempts, &r.NextAt, &r.LastError, &r.State, &r.UpdatedAt)
+		err := rows.Scan(&r.Tenant, &r.Place, &r.Position, &r.Target, &r.Calls, &r.Answered, &r.Attempts, &r.NextAt, &r.LastError, &r.State, &r.UpdatedAt)
 		list = append(list, r)
 		return err
-	}, `SELECT tenant_id, place, position, target, attempts, next_at, last_error, state, updated_at
+	}, `SELECT tenant_id, place, position, target, calls, answered, attempts, next_at, last_error, state, updated_at
  FROM avhub_tenant_databases WHERE `+where, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read which databases tenants have: %w", err)
@@ -352,8 +352,8 @@ func harmless(err error) bool {
 const (
 	// Only if nobody has changed the position meanwhile: an operator, to have it
 	// looked at again.
-	putFed = `UPDATE avhub_tenant_databases SET position = ?, attempts = 0, last_error = '', next_at = ?,
- updated_at = CASE WHEN target <= ? THEN ? ELSE updated_at END WHERE tenant_id = ? AND position = ?`
+	putFed = `UPDATE avhub_tenant_databases SET position = ?, answered = ?, attempts = 0, last_error = '', next_at = ?,
+ updated_at = CASE WHEN target <= ? AND calls <= ? THEN ? ELSE updated_at END WHERE tenant_id = ? AND position = ?`
 	putFailed = `UPDATE avhub_tenant_databases SET attempts = ?, last_error = ?, next_at = ? WHERE tenant_id = ?`
 	// Only if nothing came meanwhile that may have brought the tenant back; else
 	// the database is made again.
@@ -373,7 +373,7 @@ func (r *runner) put(ctx context.Context, f fed) error {
 		}
 		return err
 	case f.err == nil:
-		_, err := db.Exec(ctx, putFed, f.position, now.UnixMicro(), f.position, now.UnixMicro(), f.row.Tenant, f.row.Position)
+		_, err := db.Exec(ctx, putFed, f.position, f.answered, now.UnixMicro(), f.position, f.answered, now.UnixMicro(), f.row.Tenant, f.row.Position)
 		return err
 	case harmless(f.err):
 		return nil

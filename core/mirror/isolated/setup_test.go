@@ -194,6 +194,32 @@ func (r *rig) append(events ...*event.Event) {
 	}
 }
 
+// fill keeps facts in the hub's mirror, as a first fill does.
+func (r *rig) fill(facts ...mirror.Fact) {
+	r.t.Helper()
+	fill(r.t, r.hub, facts...)
+}
+
+func fill(t *testing.T, st *store.Store, facts ...mirror.Fact) {
+	t.Helper()
+	m := mirror.New(st, mirror.Options{Log: zerolog.Nop()})
+	for _, f := range facts {
+		err := st.InTx(context.Background(), func(ctx context.Context) error {
+			if err := st.TakeTurn(ctx); err != nil {
+				return err
+			}
+			outcomes, err := m.Fill(ctx, []mirror.Fact{f})
+			if err == nil && outcomes[0].Refused != nil {
+				err = outcomes[0].Refused
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // settle dispatches and feeds until nothing is behind.
 func (r *rig) settle() {
 	r.t.Helper()

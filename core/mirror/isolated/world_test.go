@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/avhub/avhub/core/event"
+	"github.com/avhub/avhub/core/mirror"
 )
 
 var start = time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
@@ -22,9 +23,15 @@ type said struct {
 	twoOf  bool   // envelope and data name two tenants
 }
 
-// concern returns the events that belong into a tenant's database.
-func concern(all []said, tenant string) (events []*event.Event) {
+// concern returns the events that belong into a tenant's database, into which
+// these facts went.
+func concern(all []said, tenant string, facts ...mirror.Fact) (events []*event.Event) {
 	tied := map[string]bool{}
+	for _, f := range facts {
+		if f.Tenant.ID == tenant {
+			tied[f.Person.ID] = true
+		}
+	}
 	for _, s := range all {
 		if s.tenant == tenant && !s.twoOf && s.person != "" {
 			tied[s.person] = true
@@ -103,6 +110,27 @@ func (w *world) provider(tenant string) said {
 		return said{Event: w.event(typ, true, "", "", data), global: true}
 	}
 	return said{Event: w.event(typ, false, tenant, "", data), tenant: tenant}
+}
+
+// fact is what a first fill reads about somebody.
+func (w *world) fact() mirror.Fact {
+	tenant, sub := w.one(w.tenants...), w.one("p1", "p2", "p3", "identity:p1", "p4", "p5")
+	w.next++
+	f := mirror.Fact{
+		Key: "authvital/tenant/" + tenant + "/" + sub, ReadAt: start.Unix() + int64(w.next/8),
+		Tenant: mirror.FactTenant{ID: tenant, Name: w.one("Fjord read", "Dal read")},
+		Person: mirror.FactPerson{ID: sub, Email: w.one("a@read.example", "b@read.example"), FamilyName: w.one("", "Read")},
+		Membership: mirror.FactMembership{
+			ID: "m_" + sub + tenant, Status: w.one(mirror.MembershipActive, mirror.MembershipSuspended, mirror.MembershipLeft),
+			Roles: []string{w.one("owner", "viewer")}, Since: start.Add(-time.Hour),
+		},
+	}
+	for _, app := range []string{"a1", "a2", "a3"} {
+		if w.IntN(2) == 0 {
+			f.Access = append(f.Access, mirror.FactAccess{ApplicationID: app, ApplicationName: "Read", RoleSlug: w.one("editor", "viewer")})
+		}
+	}
+	return f
 }
 
 // strange events are of unknown types, unusable, or about nobody.
