@@ -17,7 +17,9 @@ import (
 func (r *rig) wantOf(what, tenant string, all []said, facts ...mirror.Fact) {
 	r.t.Helper()
 	want := replay(r.t, r.cfg.URL, concern(all, tenant, facts...), of(facts, tenant)...)
-	if d := diff(want, dump(context.Background(), r.t, r.open(tenant).ReadSQL())); d != "" {
+	st := r.open(tenant)
+	defer st.Close()
+	if d := diff(want, dump(context.Background(), r.t, st.ReadSQL())); d != "" {
 		r.t.Errorf("%s: tenant %q:\n%s", what, tenant, d)
 	}
 }

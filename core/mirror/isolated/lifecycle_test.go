@@ -30,7 +30,16 @@ func text(v any) string { s, _ := v.(string); return s }
 
 // at makes an event that is newer than all before it.
 func (w *world) at(typ, tenant string, data map[string]any) *event.Event {
-	ev := w.event(typ, false, tenant, "a1", data)
+	return w.renew(w.event(typ, false, tenant, "a1", data))
+}
+
+// newer makes what was said newer than all before it.
+func (w *world) newer(s said) said {
+	s.Event = w.renew(s.Event)
+	return s
+}
+
+func (w *world) renew(ev *event.Event) *event.Event {
 	ev.Evidence.Body = []byte(strings.Replace(string(ev.Evidence.Body), ev.Time.Format("2006-01-02T15:04:05.000000Z"),
 		start.AddDate(0, 0, w.next).Format("2006-01-02T15:04:05.000000Z"), 1))
 	newer, err := event.DecodeWebhook(ev.Evidence.Body)
