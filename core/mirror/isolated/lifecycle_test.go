@@ -270,29 +270,6 @@ func TestOldSchemasAreLeftToMigrateWhereThatIsManual(t *testing.T) {
 	r.settle()
 }
 
-// undoMigration takes the last migration back.
-func undoMigration(t *testing.T, st *store.Store) {
-	t.Helper()
-	ctx := context.Background()
-	names, err := filepath.Glob("../../store/migrations/sqlite/*.sql")
-	if err != nil || len(names) == 0 {
-		t.Fatal("no migrations", err)
-	}
-	text, err := os.ReadFile(slices.Max(names))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, down, _ := strings.Cut(string(text), "-- +goose Down")
-	for _, statement := range append(strings.Split(down, ";\n"), `DELETE FROM avhub_migrations WHERE id = (SELECT MAX(id) FROM avhub_migrations)`) {
-		if strings.TrimSpace(statement) == "" {
-			continue
-		}
-		if _, err := st.SQL(ctx).Exec(ctx, statement); err != nil {
-			t.Fatalf("%s: %v", statement, err)
-		}
-	}
-}
-
 func TestLaw6_AnEventThatATenantsDatabaseRefusesCostsOnlyItself(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
