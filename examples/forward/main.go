@@ -167,7 +167,7 @@ func (f *forwarder) Close() error {
 
 var connector = plugin.Plugin[config, struct{}]{Info: plugin.Info{
 	Name: "forward", Version: "1.0.0", Summary: "sends events on to another hub, signed anew",
-	Events: []string{"*"}, Order: plugin.PerTenant, Body: true,
+	Events: []string{"*"}, Order: plugin.PerTenant, Body: true, Notifies: true,
 }, Open: open}
 
 func main() { connector.Main() }

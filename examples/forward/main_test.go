@@ -131,9 +131,11 @@ func TestThePeersAnswerBecomesTheVerdict(t *testing.T) {
 		{413, ``, "", pluginpb.Verdict_KIND_REJECT, "server.max_body"},
 		{401, `{"reason":"unknown_key"}`, "", pluginpb.Verdict_KIND_RETRY, "unknown_key; the key set"},
 		{401, `{"reason":"stale_timestamp"}`, "", pluginpb.Verdict_KIND_RETRY, "clocks"},
+		{401, `login first`, "", pluginpb.Verdict_KIND_HALT, "the key set"},
+		{403, ``, "", pluginpb.Verdict_KIND_HALT, "the key set"},
 		{404, ``, "", pluginpb.Verdict_KIND_RETRY, "path of a source"},
 		{308, ``, "", pluginpb.Verdict_KIND_RETRY, "redirects are not followed"},
-		{401, "{\"error\":\"evil\\nline\\u001b[2J" + strings.Repeat("x", 3000) + "\"}", "", pluginpb.Verdict_KIND_RETRY, "evil line [2J"},
+		{401, "{\"reason\":\"r\",\"error\":\"evil\\nline\\u001b[2J" + strings.Repeat("x", 3000) + "\"}", "", pluginpb.Verdict_KIND_RETRY, "evil line [2J"},
 	} {
 		peer.mu.Lock()
 		peer.answer = func(int) (int, string) { return tc.status, tc.body }
@@ -149,7 +151,10 @@ func TestThePeersAnswerBecomesTheVerdict(t *testing.T) {
 func TestAPeerThatRefusesEverythingForTenMinutesStopsTheConnector(t *testing.T) {
 	t.Parallel()
 	answer := http.StatusUnauthorized
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(answer) }))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(answer)
+		_, _ = io.WriteString(w, `{"reason":"unknown_key"}`)
+	}))
 	defer server.Close()
 	c, err := open(t.Context(), config{URL: server.URL, Sources: []string{"*"}, Key: sharedKey(), Timeout: time.Minute}, nil)
 	if err != nil {

@@ -78,8 +78,9 @@ func readAnswer(resp *http.Response) (a answer) {
 	return a
 }
 
-// patience is how long a peer may refuse everything before that is no passing
-// trouble any more: a key set that is cached, a proxy that is being set up.
+// patience is how long a hub may refuse everything before that is no passing
+// trouble any more: a key set that is cached, a proxy that is being set up. What
+// refuses a signature without saying why is no hub, and gets none.
 const patience = 10 * time.Minute
 
 // judge makes a verdict of an answer. What is about the one event costs the
@@ -102,6 +103,8 @@ func (f *forwarder) judge(resp *http.Response) error {
 	case code == http.StatusBadRequest || code == http.StatusRequestEntityTooLarge || code == http.StatusUnprocessableEntity:
 		f.welcome()
 		return plugin.Reject(errors.New(f.told(resp, said)))
+	case (code == http.StatusUnauthorized || code == http.StatusForbidden) && said.Reason == "":
+		return plugin.Halt(errors.New(f.told(resp, said)))
 	default:
 		err := errors.New(f.told(resp, said))
 		if f.refused(f.now()) >= patience {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"strings"
 	"sync"
@@ -15,15 +14,18 @@ import (
 type state struct {
 	// Pending is the message that is about to be posted; nil: nothing is open.
 	Pending *intent `json:"pending,omitempty"`
+	// Told is the highest position of which a message was posted: what comes at
+	// a lower one may have been told before. 0: none was.
+	Told int64 `json:"told,omitempty"`
 }
 
 // intent is written down before a message is posted, so that it is known after
 // a crash that it may stand in the channel already.
 type intent struct {
-	Event string `json:"event"` // whose message it is
 	// Mark travels with the message; it is found by it.
-	Mark  string `json:"mark"`
-	Since int64  `json:"since"` // Unix seconds: it is not older
+	Mark string `json:"mark"`
+	// Since, in Unix seconds: the message is not older.
+	Since int64 `json:"since"`
 }
 
 type notifier struct {
@@ -49,7 +51,7 @@ func (n *notifier) Deliver(ctx context.Context, ev plugin.Event, st *state) erro
 		return err
 	}
 	if !n.cfg.ExactlyOnce {
-		st.Pending = nil // left behind by a configuration that had exactly_once
+		*st = state{} // left behind by a configuration that had exactly_once
 		return n.slack.post(ctx, m)
 	}
 	return n.once(ctx, ev, m, st)
@@ -58,33 +60,44 @@ func (n *notifier) Deliver(ctx context.Context, ev plugin.Event, st *state) erro
 // once posts a message that stands in the channel once, whatever happens in
 // between. Slack takes no idempotency key. So the intent is saved first, under
 // a mark that the message carries; and where it is not certain that nothing was
-// posted for an intent, the channel's history is asked.
+// posted under it, the channel's history is asked.
 func (n *notifier) once(ctx context.Context, ev plugin.Event, m message, st *state) error {
-	event := ev.Once("slack-message " + m.channel)
-	if st.Pending == nil || st.Pending.Event != event {
-		st.Pending = &intent{Event: event, Mark: rand.Text(), Since: n.now().Unix()}
-		n.setFresh(ev.Key, st.Pending.Mark)
+	m.mark = ev.Once("slack-message " + m.channel)
+	if st.Pending == nil || st.Pending.Mark != m.mark {
+		st.Pending = &intent{Mark: m.mark, Since: n.now().Unix()}
+		if ev.Replay || ev.Position <= st.Told {
+			// It may have been told long ago, though not before it happened.
+			st.Pending.Since = min(st.Pending.Since, ev.OccurredAt.Unix())
+		} else {
+			n.setFresh(ev.Key, m.mark)
+		}
 		return plugin.Again()
 	}
-	m.mark = st.Pending.Mark
 	if !n.takeFresh(ev.Key, m.mark) {
 		found, err := n.slack.find(ctx, m.channel, m.mark, time.Unix(st.Pending.Since, 0))
 		if err != nil {
 			return err
 		}
 		if found {
-			st.Pending = nil
+			st.told(ev)
 			return nil
 		}
 	}
 	err := n.slack.post(ctx, m)
 	switch {
-	case err == nil || refusedForGood(err):
+	case err == nil:
+		st.told(ev)
+	case refusedForGood(err):
 		st.Pending = nil
 	case notPosted(err):
 		n.setFresh(ev.Key, m.mark)
 	}
 	return err
+}
+
+// told notes that an event's message stands in the channel.
+func (st *state) told(ev plugin.Event) {
+	st.Pending, st.Told = nil, max(st.Told, ev.Position)
 }
 
 func (n *notifier) setFresh(key, mark string) {

@@ -120,7 +120,7 @@ func open(_ context.Context, cfg config, _ *slog.Logger) (plugin.Connector[state
 
 var connector = plugin.Plugin[config, state]{Info: plugin.Info{
 	Name: "slack", Version: "1.0.0", Summary: "tells a team in Slack what happens",
-	Events: []string{"*"}, Order: plugin.PerTenant,
+	Events: []string{"*"}, Order: plugin.PerTenant, Notifies: true,
 }, Open: open}
 
 func main() { connector.Main() }

@@ -284,14 +284,21 @@ func TestOldEventsAreNotTold(t *testing.T) {
 	}
 }
 
-func TestDataThatIsNoObjectCostsTheEventAlone(t *testing.T) {
+func TestDataOfTheWrongTypesCostsTheEventAlone(t *testing.T) {
 	t.Parallel()
 	cfg, _, look := world(t)
 	h := configured(t, cfg)
-	if v := h.apply(happened("1", "tenant.created", `[]`)); v.GetKind() != pluginpb.Verdict_KIND_REJECT {
-		t.Error(v)
+	for _, tc := range []struct{ typ, data, says string }{
+		{"tenant.created", `[]`, "no JSON object"},
+		{"tenant.created", `{"name":{"a":[1]}}`, `field "name" must be string`},
+		{"member.joined", `{"tenant_roles":"owner"}`, "tenant_roles"},
+		{"tenant.app.granted", `{"quantity_purchased":"many"}`, "quantity_purchased"},
+	} {
+		if v := h.apply(happened("1", tc.typ, tc.data)); v.GetKind() != pluginpb.Verdict_KIND_REJECT || !strings.Contains(v.GetReason(), tc.says) {
+			t.Errorf("%s %s: %v", tc.typ, tc.data, v)
+		}
 	}
-	if v := h.apply(happened("2", "tenant.created", `{"name":{"a":[1]},"plan":7}`)); v.GetKind() != pluginpb.Verdict_KIND_APPLIED || len(look().([]string)) != 1 {
+	if v := h.apply(happened("2", "something.new", `{"name":{"a":[1]},"plan":7}`)); v.GetKind() != pluginpb.Verdict_KIND_APPLIED || len(look().([]string)) != 1 {
 		t.Error(v, look())
 	}
 }

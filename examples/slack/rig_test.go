@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,7 +35,7 @@ type posted struct {
 // workspace is as much of Slack as the connector sees: it knows one token, and
 // gives out a channel's history in pages of two.
 type workspace struct {
-	t *testing.T
+	t testing.TB
 
 	mu       sync.Mutex
 	messages []posted // oldest first
@@ -296,10 +297,13 @@ func (h *hub) apply(ev *pluginpb.Event) *pluginpb.Verdict {
 	return nil
 }
 
+// positions are given out in the order in which things happen.
+var positions atomic.Int64
+
 // happened is an event about tenant t1, which the mirror calls Acme.
 func happened(id, typ, data string) *pluginpb.Event {
 	return &pluginpb.Event{
-		Id: id, Type: typ, Key: "tenant:t1", Position: 1, Source: "authvital", Subject: "organization:t1", TenantId: "t1", Attempt: 1,
+		Id: id, Type: typ, Key: "tenant:t1", Position: positions.Add(1), Source: "authvital", Subject: "organization:t1", TenantId: "t1", Attempt: 1,
 		OccurredAtUs: time.Now().UnixMicro(), Data: []byte(data),
 		Entities: []*pluginpb.Entity{{Kind: "organization", Id: "t1", Json: []byte(`{"tenant_id":"t1","name":"Acme","slug":"acme","plan":"pro"}`)}},
 	}

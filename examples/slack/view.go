@@ -63,6 +63,9 @@ func viewOf(ev plugin.Event) (view, error) {
 	if err := dec.Decode(&v.Data); err != nil {
 		return v, plugin.Reject(errors.New("the event's data is no JSON object"))
 	}
+	if err := wellTyped(ev); err != nil {
+		return v, err
+	}
 	for name, value := range v.Data {
 		v.Data[name] = numbers(value)
 	}
@@ -89,6 +92,37 @@ func viewOf(ev plugin.Event) (view, error) {
 	v.App = cmp.Or(v.Application.Name, v.text("application_name"), v.ifType("application.", "name"), v.Application.Slug,
 		v.text("application_slug"), v.text("application_id"), ev.ApplicationID)
 	return v, nil
+}
+
+// wellTyped rejects data whose members do not have the types that the provider
+// documents: it would be told as if it meant something.
+func wellTyped(ev plugin.Event) error {
+	family, rest, _ := strings.Cut(ev.Type, ".")
+	if family == "tenant" && strings.HasPrefix(rest, "app.") {
+		family = "tenant.app"
+	}
+	if reads := reading[family]; reads != nil {
+		return reads(ev)
+	}
+	return nil
+}
+
+// reading has the form of data, by family of types.
+var reading = map[string]func(plugin.Event) error{
+	"subject":     as[plugin.SubjectData],
+	"member":      as[plugin.MemberData],
+	"app_access":  as[plugin.AppAccessData],
+	"invite":      as[plugin.InviteData],
+	"license":     as[plugin.LicenseData],
+	"tenant":      as[plugin.TenantData],
+	"tenant.app":  as[plugin.TenantAppData],
+	"application": as[plugin.ApplicationData],
+	"sso":         as[plugin.SSOProviderData],
+}
+
+func as[T any](ev plugin.Event) error {
+	_, err := plugin.Data[T](ev)
+	return err
 }
 
 // row is a row of the mirror, empty if there is none.

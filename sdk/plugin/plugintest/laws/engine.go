@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/avhub/avhub/sdk/plugin"
 	"github.com/avhub/avhub/sdk/plugin/pluginpb"
 )
 
@@ -126,6 +127,13 @@ func (e *engine) describe(ctx context.Context) error {
 		return errors.New("the connector wants no events: name some in Info.Events")
 	}
 	return nil
+}
+
+// newProvider is one whose events are such as this connector is handed.
+func (e *engine) newProvider(salt string) *provider {
+	p := newProvider(e.info.GetOrder(), salt)
+	p.bodies = slices.Contains(e.info.GetFeatures(), plugin.FeatureBody)
+	return p
 }
 
 // overture plays a few plain histories. A connector that fails then is not

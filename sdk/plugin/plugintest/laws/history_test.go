@@ -1,6 +1,7 @@
 package laws
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -12,6 +13,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/avhub/avhub/sdk/plugin"
 	"github.com/avhub/avhub/sdk/plugin/pluginpb"
 )
 
@@ -170,6 +172,33 @@ func TestTheManualHasTheLawsInTheirWords(t *testing.T) {
 		}
 		if item := fmt.Sprintf("%d. %s: %s", law.Number, law.Name, law.Sentence); !strings.Contains(plain, item) {
 			t.Errorf("plugintest/doc.go lacks: %s", item)
+		}
+	}
+}
+
+func TestTheBytesOfAnEventAreThereForThoseWhoAskAndSayWhatItSays(t *testing.T) {
+	t.Parallel()
+	e := testEngine("*")
+	if ev := e.newProvider("t"); ev.bodies {
+		t.Error("a connector that does not ask gets bodies")
+	}
+	e.info.Features = []string{plugin.FeatureBody}
+	history, _ := e.history(write(rand.New(rand.NewPCG(5, 5)), e.types, flavour{steps: 25}))
+	for _, told := range history {
+		for how := range 2 {
+			ev := told.ev
+			if how == 1 {
+				if ev = spoiled(ev, 0, 0); ev == nil {
+					continue
+				}
+			}
+			var body struct {
+				ID, Type string
+				Data     json.RawMessage
+			}
+			if err := json.Unmarshal(ev.GetBody(), &body); err != nil || body.ID != ev.GetId() || body.Type != ev.GetType() || string(body.Data) != string(ev.GetData()) {
+				t.Errorf("%v: the body of %v", err, ev)
+			}
 		}
 	}
 }

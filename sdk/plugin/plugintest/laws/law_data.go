@@ -61,6 +61,9 @@ func spoiled(ev *pluginpb.Event, how, one int) *pluginpb.Event {
 			out.Key = out.GetSubject()
 		}
 	}
+	if len(out.GetBody()) > 0 {
+		out.Body = bodyOf(out)
+	}
 	return out
 }
 
@@ -233,7 +236,7 @@ func (e *engine) judgeGrowth(ctx context.Context) error {
 		return err
 	}
 	defer st.close()
-	provider := newProvider(e.info.GetOrder(), e.salt+strings.Repeat("x", 128))
+	provider := e.newProvider(e.salt + strings.Repeat("x", 128))
 	var batch []*pluginpb.Event
 	for i := range longHistory {
 		t, ok := provider.event(step{typ, 1, 1, 0, i})

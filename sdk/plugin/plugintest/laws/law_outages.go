@@ -18,11 +18,11 @@ type outage struct {
 }
 
 // retryAfter is what a throttling server asks for.
-const retryAfter = 7 * time.Second
+const retryAfter = 2 * time.Second
 
 func outages() []outage {
 	return []outage{
-		{"429 with Retry-After: 7", fault{kind: answer, status: http.StatusTooManyRequests, header: http.Header{"Retry-After": {"7"}}}, pluginpb.Verdict_KIND_RETRY},
+		{"429 with Retry-After: 2", fault{kind: answer, status: http.StatusTooManyRequests, header: http.Header{"Retry-After": {"2"}}}, pluginpb.Verdict_KIND_RETRY},
 		{"500", fault{kind: answer, status: http.StatusInternalServerError}, pluginpb.Verdict_KIND_RETRY},
 		{"401", fault{kind: answer, status: http.StatusUnauthorized}, pluginpb.Verdict_KIND_HALT},
 		{"400", fault{kind: answer, status: http.StatusBadRequest}, pluginpb.Verdict_KIND_REJECT},

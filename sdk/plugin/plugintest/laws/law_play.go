@@ -279,7 +279,7 @@ func judgeRevision(ctx context.Context, e *engine, s script) error {
 	if n < 2 || !overrules(s.steps[n-2], s.steps[n-1]) {
 		return undecidedf("it wants no types of which one can overrule the other")
 	}
-	provider := newProvider(e.info.GetOrder(), e.salt)
+	provider := e.newProvider(e.salt)
 	var history []told
 	for _, st := range s.steps[:n-2] {
 		if t, ok := provider.event(st); ok {

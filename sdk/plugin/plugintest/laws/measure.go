@@ -58,7 +58,7 @@ func (e *engine) measuredCalls(n int) ([][]*pluginpb.Event, error) {
 		types = e.types
 	}
 	rng := rand.New(rand.NewPCG(1, 1))
-	p := newProvider(e.info.GetOrder(), e.salt)
+	p := e.newProvider(e.salt)
 	var out [][]*pluginpb.Event
 	var call []*pluginpb.Event
 	for made, tries := 0, 0; made < n; tries++ {

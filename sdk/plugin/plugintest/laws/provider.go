@@ -28,6 +28,7 @@ type row map[string]any
 type provider struct {
 	order    pluginpb.Order
 	salt     string
+	bodies   bool // events come with the bytes that were sent
 	rows     map[ref]row
 	gone     map[ref]bool
 	touched  []ref // subjects of the events so far, in order, once each
@@ -94,9 +95,24 @@ func (p *provider) envelope(typ string, d *draft, changes []*pluginpb.Change) *p
 		Subject: d.subject.String(), TenantId: d.tenant, ApplicationId: d.app, Attempt: 1, Changes: changes, Data: data,
 		Evidence: &pluginpb.Evidence{KeyId: "key-1", Signature: bytes.Repeat(sum[:], 8), SignedSha256: sum[:]},
 	}
+	if p.bodies {
+		ev.Body = bodyOf(ev)
+	}
 	ev.Key = p.key(ev)
 	ev.Entities = p.entities(ev, d.subject)
 	return ev
+}
+
+// bodyOf is the webhook that an event came by.
+func bodyOf(ev *pluginpb.Event) []byte {
+	body := row{"id": ev.GetId(), "type": ev.GetType(), "timestamp": time.UnixMicro(ev.GetOccurredAtUs()).UTC(), "data": json.RawMessage(ev.GetData())}
+	if ev.GetTenantId() != "" {
+		body["tenant_id"] = ev.GetTenantId()
+	}
+	if ev.GetApplicationId() != "" {
+		body["application_id"] = ev.GetApplicationId()
+	}
+	return mustJSON(body)
 }
 
 func (p *provider) key(ev *pluginpb.Event) string {
@@ -230,7 +246,7 @@ func (p *provider) snapshot(wants func(string) bool) []told {
 		// Shares the position, and needs an id of its own.
 		ev.Id, ev.Position = fmt.Sprintf("snapshot_%s_%d_%d", p.salt, at, i), at
 		ev.Revision, ev.OccurredAtUs = p.revision[r], p.revision[r]
-		ev.Evidence = nil
+		ev.Evidence, ev.Body = nil, nil // nobody sent it
 		out = append(out, told{ev, typ + " " + d.note})
 	}
 	return out

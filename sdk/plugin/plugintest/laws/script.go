@@ -109,7 +109,7 @@ func write(rng *rand.Rand, types []string, f flavour) script {
 
 // history plays a script at a provider of its own.
 func (e *engine) history(s script) ([]told, *provider) {
-	p := newProvider(e.info.GetOrder(), e.salt)
+	p := e.newProvider(e.salt)
 	var out []told
 	for _, st := range s.steps {
 		if t, ok := p.event(st); ok {

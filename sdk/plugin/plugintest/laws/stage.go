@@ -224,6 +224,7 @@ func (st *stage) settleWithin(ctx context.Context, retries int, events []*plugin
 			return nil, breachf("a call with %s failed: %v", events[left[0]].GetType(), err)
 		}
 		var next []int
+		var wait time.Duration
 		moved := false
 		for i, v := range verdicts {
 			at := left[i]
@@ -243,6 +244,9 @@ func (st *stage) settleWithin(ctx context.Context, retries int, events []*plugin
 			case v.GetKind() == pluginpb.Verdict_KIND_RETRY && retries > 0:
 				retries--
 				moved = true
+				if v.GetThrottled() { // it may have to leave the outside alone, as it was asked
+					wait = max(wait, time.Duration(v.GetRetryAfterMs())*time.Millisecond)
+				}
 			default:
 				return nil, breachf("nothing was wrong outside, and yet %s %s was answered %s", ev.GetType(), ev.GetSubject(), kind(v))
 			}
@@ -255,9 +259,27 @@ func (st *stage) settleWithin(ctx context.Context, retries int, events []*plugin
 		} else {
 			held = 0
 		}
+		if err := pause(ctx, min(wait, 10*retryAfter)); err != nil {
+			return nil, err
+		}
 		left = next
 	}
 	return out, nil
+}
+
+// pause lets time pass.
+func pause(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // play settles a history, one event a call.
