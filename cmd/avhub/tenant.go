@@ -93,9 +93,9 @@ func (c *cli) tenantRebuild() *cobra.Command {
 		Use:   "rebuild [TENANT]",
 		Short: "Have a tenant's own database emptied and filled anew",
 		Long: "Has the mirror's tables in a tenant's own database, or in all of them, emptied and filled\n" +
-			"anew from the journal: after a change of what the mirror shows, or after the hub's own\n" +
-			"database was restored from a backup. Until that is done, rows are missing there. Sessions\n" +
-			"and your own tables stay.",
+			"anew from the journal and what first fills have read: after a change of what the mirror\n" +
+			"shows, or after the hub's own database was restored from a backup. Until that is done, rows\n" +
+			"are missing there. Sessions and your own tables stay.",
 		Example: "  avhub tenant rebuild ten_1\n  avhub tenant rebuild --all",
 	}, "rebuild", isolated.Rebuild)
 }

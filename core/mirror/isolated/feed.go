@@ -217,9 +217,6 @@ type known struct {
 	since, latest int64
 }
 
-// tiesAtOnce are read at a time.
-const tiesAtOnce = 500
-
 func (d *Databases) ties(ctx context.Context, tenant string, after known) (ties []known, err error) {
 	ctx, cancel := d.bound(ctx)
 	defer cancel()
@@ -231,7 +228,7 @@ func (d *Databases) ties(ctx context.Context, tenant string, after known) (ties 
 		ties = append(ties, t)
 		return nil
 	}, `SELECT sub, since, latest FROM avhub_tenant_people WHERE tenant_id = ? AND latest >= ? AND (latest > ? OR sub > ?) ORDER BY latest, sub LIMIT ?`,
-		tenant, after.latest, after.latest, after.who, tiesAtOnce)
+		tenant, after.latest, after.latest, after.who, d.sizes.group)
 	if err != nil {
 		return nil, fmt.Errorf("read who is tied to the tenant: %w", err)
 	}

@@ -4,9 +4,10 @@
 // A tenant's database is a function of a set of events: those that name the
 // tenant, those about applications and login providers that belong to no tenant,
 // and those that name no tenant and are about a person who is tied to it (see
-// belong.go). They are applied by the same mirror, so the same law holds: order,
+// belong.go); and of the facts that first fills have read about the tenant. They
+// are applied by the same mirror, so the same law holds: order,
 // repetition and batches do not matter. What this package sees to is that each
-// of these events gets there at least once, and no other ever does.
+// of these gets there at least once, and no other ever does.
 //
 // Two steps do that. The dispatcher (dispatch.go) follows the journal and notes
 // in the hub's database which tenants have something new, and which people are
@@ -15,6 +16,10 @@
 // index. How far a database is stands in that database itself, and moves in the
 // transaction that applies the events: whatever crashes, whatever is restored
 // from a backup, it goes on from there.
+//
+// Beside the journal come facts (facts.go), and events that could not be applied
+// when they came and were later (later.go). They have cursors of their own. As
+// they do not move a database's target, they call for a look at it.
 package isolated
 
 import (
@@ -94,7 +99,7 @@ type Databases struct {
 // sizes bound one step of work.
 type sizes struct {
 	dispatch int // events that one transaction of the dispatcher looks at
-	group    int // events that one transaction of a feeder applies
+	group    int // events that one transaction of a feeder applies; also facts, and ties that are read at a time
 }
 
 const (
