@@ -150,7 +150,7 @@ func TestWhatFailedIsAppliedByAMirrorThatKnowsMore(t *testing.T) {
 		go func() {
 			defer close(arrived)
 			for i := range 100 {
-				_, _ = b.append(subject(t, fmt.Sprintf("new%03d", i), event.TypeSubjectUpdated, fmt.Sprintf("p%03d", i), `,"locale":"odd"`))
+				_, _ = b.append(subject(t, fmt.Sprintf("new%03d", i), event.TypeSubjectUpdated, fmt.Sprintf("p%03d", i+100), `,"locale":"odd"`))
 			}
 		}()
 		changed := 0
@@ -166,6 +166,7 @@ func TestWhatFailedIsAppliedByAMirrorThatKnowsMore(t *testing.T) {
 			t.Errorf("still failed: %v", ids)
 		}
 		b.wantMirror(m)
+		// Of whom nothing new arrived: what says the same as that changes nothing.
 		found, err := b.journal.Find(ctx, "odd007")
 		if err != nil || found[0].Failed != "" || len(found[0].Changes) == 0 && !found[0].Superseded {
 			t.Errorf("the journal says %+v (%v)", found, err)
@@ -281,4 +282,32 @@ func TestReapplyEndsWhenTheDatabaseFails(t *testing.T) {
 	if ids := b.failed(); len(ids) != 1 {
 		t.Errorf("failed: %v", ids)
 	}
+}
+
+// Who passed over events that failed can find out which were applied after all.
+func TestWhichEventsWereReappliedIsNotedOnceAndNotByADryRun(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, url string) {
+		ctx := context.Background()
+		var old *older
+		b, _ := mirrored(t, url, func(m *mirror.Mirror) journal.Projector {
+			old = &older{Mirror: m, refuses: func(ev *event.Event) string { return "too new" }}
+			return old
+		})
+		b.appendAll(subject(t, "e1", event.TypeSubjectCreated, "p1", ``))
+		b.appendAll(subject(t, "e2", event.TypeSubjectCreated, "p2", `,"email":7`))
+		old.learned.Store(true)
+		for _, r := range []journal.Reapplication{{DryRun: true}, {}, {}} {
+			if _, err := b.journal.Reapply(ctx, r); err != nil {
+				t.Fatal(err)
+			}
+			noted, err := b.store.Read().ReappliedEvent.Query().All(ctx)
+			if err != nil || r.DryRun != (len(noted) == 0) || len(noted) > 1 {
+				t.Fatalf("%v, %v", noted, err)
+			}
+			if len(noted) == 1 && (noted[0].Position != 1 || noted[0].TenantID != "t1" || noted[0].TenantKey != "tenant:t1") {
+				t.Errorf("%+v", noted[0])
+			}
+		}
+	})
 }
