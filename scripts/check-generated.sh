@@ -10,7 +10,7 @@ dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 
 sums() {
-	for folder in core docs ent sdk; do
+	for folder in core docs ent examples sdk; do
 		[ ! -d "$folder" ] || find "$folder" -type f -exec cksum {} +
 	done | sort -k 3
 }

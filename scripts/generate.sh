@@ -5,7 +5,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-find sdk -name '*.proto' -exec go run ./internal/tools/protogen {} +
+find sdk -name '*.proto' -exec go run ./internal/tools/protogen -python examples/python/avhub {} +
 if [ -f ent/generate.go ]; then
 	go generate ./ent
 fi

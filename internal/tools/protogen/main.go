@@ -1,12 +1,14 @@
 // Command protogen generates Go code from the .proto files named on its command
-// line, next to each of them. It compiles them with protocompile and hands the
-// result to the protoc-gen-go and protoc-gen-go-grpc tools that go.mod pins, so
-// that nobody has to install protoc.
+// line, next to each of them, and with -python a Python module for each in a
+// folder. It compiles them with protocompile and hands the result to the
+// protoc-gen-go and protoc-gen-go-grpc tools that go.mod pins, so that nobody
+// has to install protoc.
 package main
 
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -20,15 +22,17 @@ import (
 )
 
 func main() {
-	for _, file := range os.Args[1:] {
-		if err := generate(file); err != nil {
+	python := flag.String("python", "", "write Python modules, too, into this `folder`")
+	flag.Parse()
+	for _, file := range flag.Args() {
+		if err := generate(file, *python); err != nil {
 			fmt.Fprintf(os.Stderr, "protogen: %s: %v\n", file, err)
 			os.Exit(1)
 		}
 	}
 }
 
-func generate(file string) error {
+func generate(file, python string) error {
 	dir, name := filepath.Split(file)
 	compiler := protocompile.Compiler{
 		Resolver:       protocompile.WithStandardImports(&protocompile.SourceResolver{ImportPaths: []string{dir}}),
@@ -44,7 +48,10 @@ func generate(file string) error {
 			return fmt.Errorf("%s: %w", tool, err)
 		}
 	}
-	return nil
+	if python == "" {
+		return nil
+	}
+	return writePython(python, name, descriptor)
 }
 
 func run(tool, dir, name string, descriptor *descriptorpb.FileDescriptorProto) error {
