@@ -13,14 +13,20 @@ import (
 	"github.com/avhub/avhub/sdk/plugin/plugintest/laws"
 )
 
-// worldOf serves the fake world of an example's own test, as an author does who
-// wants a binary judged, and returns its address.
+// worldOf serves the fake world of an example's own test.
 func worldOf(t *testing.T, example, test string) string {
 	t.Helper()
 	bin := filepath.Join(t.TempDir(), "world")
 	if out, err := exec.CommandContext(t.Context(), "go", "test", "-c", "-o", bin, "../../examples/"+example).CombinedOutput(); err != nil {
 		t.Fatalf("building the test of %s: %v\n%s", example, err, out)
 	}
+	return served(t, bin, test)
+}
+
+// served runs a connector's test so that it serves its world, as an author does
+// who wants a binary judged, and returns the address.
+func served(t *testing.T, bin, test string) string {
+	t.Helper()
 	cmd := exec.CommandContext(t.Context(), bin, "-test.run", "^"+test+"$")
 	cmd.Env = environ("PLUGINTEST_WORLD=127.0.0.1:0")
 	said, err := cmd.StderrPipe()
@@ -43,7 +49,7 @@ func worldOf(t *testing.T, example, test string) string {
 			return at[1]
 		}
 	}
-	t.Fatalf("the world of %s said no address: %s", example, all)
+	t.Fatalf("%s of %s said no address: %s", test, bin, all)
 	return ""
 }
 

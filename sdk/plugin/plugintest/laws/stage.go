@@ -70,10 +70,22 @@ func configErrors(resp *pluginpb.ConfigureResponse) error {
 	var errs []error
 	for _, d := range resp.GetDiagnostics() {
 		if d.GetSeverity() != pluginpb.Diagnostic_SEVERITY_WARNING {
-			errs = append(errs, fmt.Errorf("%s: %s %s", d.GetPath(), d.GetSummary(), d.GetDetail()))
+			errs = append(errs, errors.New(diagnosed(d)))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// diagnosed is a diagnostic in a line.
+func diagnosed(d *pluginpb.Diagnostic) string {
+	text := d.GetSummary()
+	if d.GetPath() != "" {
+		text = d.GetPath() + ": " + text
+	}
+	if d.GetDetail() != "" {
+		text += "; " + d.GetDetail()
+	}
+	return text
 }
 
 // restart ends the life as kill -9 does, and begins the next one.
