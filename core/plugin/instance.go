@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -133,6 +134,8 @@ func launch(ctx context.Context, spec Spec, opts Options) (*instance, error) {
 			// The process's own words say more than that the library heard nothing.
 			if proc.endedByItself() {
 				err = fmt.Errorf("starting the plugin: it ended before the handshake: %s", proc.describeEnd())
+			} else if strings.Contains(err.Error(), "Unrecognized remote plugin message") {
+				err = errors.New("starting the plugin: it closed its output before the handshake: is this program an avhub connector?")
 			}
 		}
 		inst.kill()

@@ -255,6 +255,7 @@ func TestAProgramThatIsNoConnectorIsAStatusWithTheReason(t *testing.T) {
 	}{
 		{"exits", "exits", os.Args[0], "exit status 3: cannot open /etc/secret-place: permission denied"},
 		{"silent", "silent", os.Args[0], "no handshake within 1s"},
+		{"mute", "mute", os.Args[0], "it closed its output before the handshake: is this program an avhub connector?"},
 		{"missing", "", "/no/such/program", "no such file"},
 		{"not in PATH", "", "no-such-program-at-all", "not found in $PATH"},
 		{"not executable", "", notExecutable, "permission denied"},

@@ -13,7 +13,7 @@ import (
 )
 
 type config struct {
-	URL     string            `json:"url" doc:"Where to POST events." required:"true" secret:"true" pattern:"^https?://[^/]"`
+	URL     string            `json:"url" doc:"Where to POST events." required:"true" secret:"true" pattern:"^https?://[^/]" example:"https://example.com/hook"`
 	Headers map[string]string `json:"headers" doc:"Sent with every request." secret:"true"`
 	Timeout time.Duration     `json:"timeout" doc:"For one request." default:"10s" min:"1ms"`
 }

@@ -18,7 +18,7 @@ import (
 
 type config struct {
 	Token       string        `json:"token" doc:"Token of a Slack app, xoxb-…, with the scope chat:write. Token or webhook_url must be given." secret:"true"`
-	WebhookURL  string        `json:"webhook_url" doc:"An incoming webhook instead of a token. Its channel is fixed." secret:"true" pattern:"^https?://[^/]"`
+	WebhookURL  string        `json:"webhook_url" doc:"An incoming webhook instead of a token. Its channel is fixed." secret:"true" pattern:"^https?://[^/]" example:"https://hooks.slack.com/services/T000/B000/XXXX"`
 	APIURL      string        `json:"api_url" doc:"Where Slack's Web API is." default:"https://slack.com/api" pattern:"^https?://[^/]"`
 	Routes      []route       `json:"routes" doc:"Which events go where, and in what words. The first route that fits an event takes it; an event that none fits is not told." required:"true"`
 	ExactlyOnce bool          `json:"exactly_once" doc:"Look in the channel's history when it is not known whether a message was posted. Needs a token with the scope channels:history or groups:history, and channels by their ids."`
