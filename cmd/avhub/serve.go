@@ -124,7 +124,7 @@ func (c *cli) endWithin(ctx context.Context, grace time.Duration, log zerolog.Lo
 		select {
 		case <-done:
 		case <-time.After(grace):
-			log.Error().Dur("after", grace).Msg("the end took too long and was forced; everything accepted is journaled")
+			log.Error().Stringer("after", grace).Msg("the end took too long and was forced; everything accepted is journaled")
 			os.Exit(exitFailed)
 		}
 	}()

@@ -125,7 +125,7 @@ func (h *Hub) Serve(ctx context.Context) error {
 	accept.Wait()
 	close(answered)
 	run.Wait()
-	h.log.Info().Dur("took", time.Since(begin)).Dur("up", time.Since(start)).Msg("avhub has stopped")
+	h.log.Info().Stringer("took", time.Since(begin).Round(time.Millisecond)).Stringer("up", time.Since(start).Round(time.Second)).Msg("avhub has stopped")
 	if err := context.Cause(serving); err != nil && !errors.Is(err, context.Canceled) && ctx.Err() == nil {
 		return err
 	}

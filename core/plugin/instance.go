@@ -259,6 +259,8 @@ func (inst *instance) watch(ctx context.Context) error {
 			case err == nil || ctx.Err() != nil:
 			case inst.lost(ctx, err):
 				return fmt.Errorf("the plugin's process ended: %s", inst.proc.describeEnd())
+			case status.Code(err) == codes.DeadlineExceeded:
+				return fmt.Errorf("the plugin does not answer: no sign of life for %s", inst.timing.pingWithin)
 			default:
 				return fmt.Errorf("the plugin does not answer: %w", err)
 			}

@@ -152,7 +152,7 @@ func TestAFrozenConnectorIsReplaced(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	st := r.await(t, "a pause", func(s Status) bool { return s.State == Backoff })
-	if !strings.Contains(st.Reason, "does not answer") {
+	if !strings.Contains(st.Reason, "does not answer: no sign of life for ") {
 		t.Errorf("reason %q", st.Reason)
 	}
 	if next := r.pid(t); next == pid || !gone(pid) {

@@ -166,7 +166,7 @@ func (ks *keySet) refresh(f *flight) {
 		ks.lastErr = err
 		ks.failed.Inc()
 		if ks.ctx.Err() == nil {
-			ks.log.Warn().Err(err).Str("url", ks.url).Int("keys_held", len(*ks.keys.Load())).Dur("retry_in", backoff).
+			ks.log.Warn().Err(err).Str("url", ks.url).Int("keys_held", len(*ks.keys.Load())).Stringer("retry_in", backoff.Round(time.Millisecond)).
 				Msg("the key set could not be refreshed; keys held keep working, unknown key ids are answered with 503")
 		}
 	} else {

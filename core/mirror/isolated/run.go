@@ -235,7 +235,7 @@ func (r *runner) start(ctx context.Context) {
 		}
 		if stuck++; !w.told {
 			w.told = true
-			r.deps.Log.Error().Str("tenant", tenant).Dur("since", time.Since(w.since)).
+			r.deps.Log.Error().Str("tenant", tenant).Stringer("since", time.Since(w.since).Round(time.Millisecond)).
 				Msg("a tenant's database does not answer; other tenants' are not held up")
 		}
 	}

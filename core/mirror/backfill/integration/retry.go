@@ -46,7 +46,7 @@ func (c *Client) retry(ctx context.Context, asked string, try func() error) erro
 			return &Unavailable{Asked: asked, Tries: tries, err: passing.err}
 		}
 		pause := max(passing.after, backoff(tries))
-		c.opts.Log.Warn().Err(passing.err).Int("attempt", tries).Dur("retry_in", pause).Msg("the provider's API could not be read")
+		c.opts.Log.Warn().Err(passing.err).Int("attempt", tries).Stringer("retry_in", pause.Round(time.Millisecond)).Msg("the provider's API could not be read")
 		if err := c.opts.Wait(ctx, pause); err != nil {
 			return err
 		}
