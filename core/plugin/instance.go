@@ -52,6 +52,12 @@ func launch(ctx context.Context, spec Spec, opts Options) (*instance, error) {
 		return nil, err
 	}
 
+	keys, err := newKeys()
+	if err != nil {
+		dir.remove()
+		return nil, err
+	}
+
 	// The library makes the process in the middle of its start, which may have
 	// been given up by then.
 	var mu sync.Mutex
@@ -68,7 +74,7 @@ func launch(ctx context.Context, spec Spec, opts Options) (*instance, error) {
 			plugin.ProtocolVersion: {plugin.ServiceName: wireClient{}},
 		},
 		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
-		RunnerFunc: runnerFunc(spec, prog, opts.Log, opts.timing.noDeathSignal, func(p *process) {
+		RunnerFunc: runnerFunc(spec, prog, opts.Log, keys.env, opts.timing.noDeathSignal, func(p *process) {
 			mu.Lock()
 			defer mu.Unlock()
 			proc = p
@@ -76,7 +82,7 @@ func launch(ctx context.Context, spec Spec, opts Options) (*instance, error) {
 				_ = p.Kill(ctx)
 			}
 		}),
-		AutoMTLS:         true,
+		TLSConfig:        keys.tls,
 		SkipHostEnv:      true,
 		StartTimeout:     opts.timing.start + time.Minute, // the deadline below comes first
 		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: dir.path},

@@ -266,10 +266,11 @@ func (p *process) hasExited(d time.Duration) bool {
 	}
 }
 
-// runnerFunc makes the library start this process, and keeps it in *into.
-func runnerFunc(spec Spec, prog program, log zerolog.Logger, noDeathSignal bool, made func(*process)) func(hclog.Logger, *exec.Cmd, string) (runner.Runner, error) {
+// runnerFunc makes the library start this process, with the variable that tells
+// it the hub's certificate, and tells made of it.
+func runnerFunc(spec Spec, prog program, log zerolog.Logger, keys string, noDeathSignal bool, made func(*process)) func(hclog.Logger, *exec.Cmd, string) (runner.Runner, error) {
 	return func(_ hclog.Logger, cmd *exec.Cmd, _ string) (runner.Runner, error) {
-		p := newProcess(spec, prog, log, cmd.Env, noDeathSignal)
+		p := newProcess(spec, prog, log, append(cmd.Env, keys), noDeathSignal)
 		made(p)
 		return p, nil
 	}

@@ -7,9 +7,8 @@ deliver(event, state, http) applies one event: to return is APPLIED, the excepti
 other verdicts, and any other exception is RETRY. state is a dict that the hub keeps for the event's key.
 Several keys are worked on at once, each by a thread. check(http) and close() may be left out.
 """
-import json
 
-from .server import serve
+from .process import serve
 from .verdict import Again, Halt, Reject, Retry, Skip
 
 __all__ = ["serve", "Again", "Halt", "Reject", "Retry", "Skip"]

@@ -1,4 +1,5 @@
 """HTTP for connectors: requests that end in time, and the verdicts that answers mean."""
+import contextlib
 import http.client
 import json
 import socket
@@ -22,16 +23,20 @@ class Http:
         with self.lock:
             self.ended = True
             for sock in self.open:
-                try:
-                    sock.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for an answer
-                except OSError:
-                    pass
+                # It wakes the thread that waits for an answer. The method of TLS sockets would first fall back
+                # to plain text.
+                with contextlib.suppress(OSError):
+                    socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
     def request(self, method, url, body=None, headers={}, timeout=10, fine=()):
-        """The answer's body; a verdict is raised for a status that is neither 2xx nor in fine."""
-        at = urllib.parse.urlsplit(url)
-        make = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}[at.scheme]
-        conn = make(at.hostname, at.port, timeout=max(0.001, min(timeout, self.until - time.monotonic())))
+        """Sends body as JSON, and returns the answer's. A verdict is raised for a status that is neither 2xx
+        nor in fine. timeout, in seconds, is for each silence of the server. Redirects are not followed."""
+        try:
+            at = urllib.parse.urlsplit(url)
+            make = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}[at.scheme]
+            conn = make(at.hostname, at.port, timeout=max(0.001, min(timeout, self.until - time.monotonic())))
+        except (KeyError, ValueError, http.client.InvalidURL) as e:
+            raise Halt(f"{method}: the URL cannot be used: {e}")
         sock = None
         try:
             conn.connect()

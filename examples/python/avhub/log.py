@@ -16,10 +16,13 @@ def hide(text):
     return text
 
 
+def wire(text):
+    """A text for the wire, where one byte that is not UTF-8 would cost the whole answer."""
+    return hide(text).encode("utf-8", "replace")[:REASON].decode("utf-8", "ignore")
+
+
 def reason(error):
-    """An error as a text for the wire, where one byte that is not UTF-8 would cost the whole answer."""
-    text = hide(str(error) or type(error).__name__).encode("utf-8", "replace")
-    return text[:REASON].decode("utf-8", "ignore")
+    return wire(str(error) or type(error).__name__)
 
 
 class Lines(logging.Formatter):

@@ -3,7 +3,11 @@ from . import connector_pb2 as pb
 
 
 class Verdict(Exception):
-    after = 0  # seconds, if the other side named a time
+    """after is in seconds, for Retry: the other side named the time, and the attempt is not counted."""
+
+    def __init__(self, reason="", after=0):
+        super().__init__(reason)
+        self.after = after
 
 
 class Skip(Verdict): kind = pb.Verdict.KIND_SKIPPED   # there is nothing to do
