@@ -1,7 +1,7 @@
 #!/bin/sh
-# Makes sure that the tests find a Postgres: they start servers of their own
-# (internal/pgtest), so its programs are all that is needed. Installs them where
-# that is possible.
+# Makes sure that the tests find what they start: a Postgres, of which they need
+# the programs (internal/pgtest), and a Python that speaks gRPC, for the connector
+# of examples/python. Installs both where that is possible.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -18,6 +18,24 @@ find_postgres() {
 	done
 	return 1
 }
+
+# The same interpreters as internal/e2e/python_test.go.
+find_python() {
+	for python in "${AVHUB_TEST_PYTHON:-}" /usr/bin/python3 python3; do
+		if [ -n "$python" ] && "$python" -c 'import grpc, cryptography, google.protobuf.internal.builder' 2>/dev/null; then
+			echo "Python with grpcio: $python"
+			return 0
+		fi
+	done
+	return 1
+}
+
+if ! find_python && ! { sh scripts/install.sh python3 python3-grpcio python3-protobuf python3-cryptography && find_python; }; then
+	echo "!! no python3 with grpcio, protobuf 3.20 or newer, and cryptography: the connector in Python will not be tested" >&2
+	if [ -n "${CI:-}" ]; then
+		exit 1
+	fi
+fi
 
 if [ "${AVHUB_TEST_POSTGRES:-}" = skip ]; then
 	echo "!! AVHUB_TEST_POSTGRES=skip: nothing will be tested on Postgres" >&2

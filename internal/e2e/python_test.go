@@ -297,3 +297,30 @@ func TestAConnectorInPythonEndsWithItsStandardInput(t *testing.T) {
 		t.Error("it goes on")
 	}
 }
+
+// Whoever begins with a copy of the example begins with one that works.
+func TestACopyOfTheConnectorInPythonPassesCheck(t *testing.T) {
+	t.Parallel()
+	python := python(t)
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(pythonExample)); err != nil {
+		t.Fatal(err)
+	}
+	bin := t.TempDir()
+	if err := os.WriteFile(filepath.Join(bin, "python3"), []byte("#!/bin/sh\nexec "+python+" \"$@\"\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	check := func(token string) (string, error) {
+		cmd := exec.CommandContext(t.Context(), binary, "check", "-c", "avhub.yaml")
+		cmd.Dir, cmd.Env = dir, []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "CRM_TOKEN=" + token}
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	if out, err := check("e2e-canary"); err != nil || !strings.Contains(out, "crm 1.0.0") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	out, err := check("a canary with spaces")
+	if err == nil || !strings.Contains(out, "plugins[0].config.token (crm): does not match") || strings.Contains(out, "canary") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
