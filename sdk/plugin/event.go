@@ -23,8 +23,11 @@ type Event struct {
 	Key string `json:"key"`
 	// Subject is what the event is about: "identity:usr_1",
 	// "organization:tnt_1", "application:app_1".
-	Subject       string `json:"subject"`
-	TenantID      string `json:"tenant_id,omitempty"`
+	Subject string `json:"subject"`
+	// TenantID is the tenant that the event names; empty: it names none.
+	TenantID string `json:"tenant_id,omitempty"`
+	// ApplicationID is the application that the event names; empty: it names
+	// none.
 	ApplicationID string `json:"application_id,omitempty"`
 	// Source names the source in the hub's configuration.
 	Source string `json:"source"`
