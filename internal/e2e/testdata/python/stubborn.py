@@ -1,6 +1,5 @@
 """A connector that does what an event's data tells it to: {"do": …}."""
 import threading
-import time
 
 import avhub
 
@@ -18,6 +17,7 @@ SCHEMA = {
 
 class Stubborn:
     meet = threading.Barrier(2)
+    free = threading.Event()
 
     def __init__(self, config):
         self.config = config
@@ -45,8 +45,10 @@ class Stubborn:
             state["fat"] = "x" * (64 << 10)
         if do == "meet":  # two keys that run at once, or nobody comes
             self.meet.wait(5)
-        if do == "sleep":  # whatever its deadline
-            time.sleep(1.5)
+        if do == "block":  # whatever its deadline
+            self.free.wait()
+        if do == "free":
+            self.free.set()
         if do == "again" and state["seen"] == 1:
             raise avhub.Again()
 
