@@ -3,14 +3,17 @@ package plugintest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -88,7 +91,16 @@ func filesWorld(t testing.TB) (filesConfig, func() any) {
 
 func TestAWorldOfFilesIsJudgedButForWhatNeedsHTTP(t *testing.T) {
 	t.Parallel()
-	r := judged(t, filesPlugin(), filesWorld, laws.Options{Seed: 1})
+	var mu sync.Mutex
+	var folders []string
+	world := func(t testing.TB) (filesConfig, func() any) {
+		cfg, look := filesWorld(t)
+		mu.Lock()
+		defer mu.Unlock()
+		folders = append(folders, cfg.Dir)
+		return cfg, look
+	}
+	r := judged(t, filesPlugin(), world, laws.Options{Seed: 1})
 	var undecided []string
 	for _, law := range r.Results {
 		switch law.Outcome {
@@ -104,8 +116,12 @@ func TestAWorldOfFilesIsJudgedButForWhatNeedsHTTP(t *testing.T) {
 	if got := strings.Join(undecided, " "); got != "5 7 9 14" {
 		t.Errorf("not decided: %s", got)
 	}
-	if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "plugintest-world-*")); len(left) > 10 {
-		t.Errorf("worlds leave their folders: %d", len(left))
+	mu.Lock()
+	defer mu.Unlock()
+	for _, folder := range folders {
+		if _, err := os.Stat(folder); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("a world left its folder %s (%v)", folder, err)
+		}
 	}
 }
 
