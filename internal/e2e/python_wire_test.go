@@ -119,7 +119,9 @@ func (s stubborn) tell(t *testing.T, states map[string]string, what ...string) (
 			Id: fmt.Sprint("e", i), Type: "tenant.updated", Key: key, Position: int64(i + 1), Data: fmt.Appendf(nil, `{"do":%q}`, do),
 		})
 	}
-	resp, err := s.Deliver(t.Context(), req)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	resp, err := s.Deliver(ctx, req)
 	if err != nil {
 		t.Fatal(err)
 	}
