@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strconv"
 	"unicode"
 	"unicode/utf8"
@@ -14,6 +15,20 @@ import (
 // Postgres refuses index entries of about 2,700 bytes, and that refusal would
 // come in the middle of a batch.
 const maxString = 512
+
+// DecodeBody decodes a body in the envelope of its channel, as the decoder of
+// that channel does.
+func DecodeBody(channel Channel, body []byte) (*Event, error) {
+	switch channel {
+	case ChannelWebhook:
+		return DecodeWebhook(body)
+	case ChannelSystem:
+		return DecodeSystem(body)
+	case ChannelPubSub:
+		return DecodePubSub(body)
+	}
+	return nil, fmt.Errorf("unknown channel %q", channel)
+}
 
 // DecodeWebhook decodes the body of an application webhook:
 // {id, type, timestamp, tenant_id, application_id, data}.

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/avhub/avhub/core/event"
-	"github.com/avhub/avhub/core/journal"
 	"github.com/avhub/avhub/core/store"
 	"github.com/avhub/avhub/sdk/plugin/pluginpb"
 )
@@ -57,7 +56,7 @@ func (d *DeadLetter) decode(raw []byte) error {
 	if err := json.Unmarshal(raw, &is); err != nil {
 		return fmt.Errorf("copy of the event: %w", err)
 	}
-	ev, err := journal.Decode(is.Channel, is.Evidence.Body)
+	ev, err := event.DecodeBody(is.Channel, is.Evidence.Body)
 	if err != nil {
 		return fmt.Errorf("copy of the event: %w", err)
 	}

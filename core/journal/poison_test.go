@@ -53,7 +53,7 @@ func poison(t *testing.T) (all []poisoned, types map[string]bool) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			ev, err := journal.Decode(channel, body)
+			ev, err := event.DecodeBody(channel, body)
 			if err != nil {
 				t.Fatalf("%s: %v", body, err)
 			}

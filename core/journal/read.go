@@ -155,7 +155,7 @@ func scan(rows *sql.Rows) (*event.Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	ev, err := Decode(event.Channel(channel), body)
+	ev, err := event.DecodeBody(event.Channel(channel), body)
 	if err != nil {
 		return nil, fmt.Errorf("event at position %d is not readable; was the table changed by hand? %w", position, err)
 	}
@@ -169,19 +169,6 @@ func scan(rows *sql.Rows) (*event.Event, error) {
 		}
 	}
 	return ev, nil
-}
-
-// Decode decodes a body in the envelope of its channel.
-func Decode(channel event.Channel, body []byte) (*event.Event, error) {
-	switch channel {
-	case event.ChannelWebhook:
-		return event.DecodeWebhook(body)
-	case event.ChannelSystem:
-		return event.DecodeSystem(body)
-	case event.ChannelPubSub:
-		return event.DecodePubSub(body)
-	}
-	return nil, fmt.Errorf("unknown channel %q", channel)
 }
 
 // ErrNotFound is returned for an event that the journal does not hold.

@@ -71,7 +71,7 @@ func scanSaid(rows *sql.Rows) (*event.Event, error) {
 	if err := rows.Scan(&position, &source, &channel, &body, &failed); err != nil {
 		return nil, err
 	}
-	ev, err := Decode(event.Channel(channel), body)
+	ev, err := event.DecodeBody(event.Channel(channel), body)
 	if err != nil {
 		return nil, fmt.Errorf("event at position %d is not readable; was the table changed by hand? %w", position, err)
 	}

@@ -110,7 +110,7 @@ func (ms *models) member(ev *event.Event) ([]*effect, error) {
 		return told, nil
 	case event.TypeMemberLeft:
 		membership.ends()
-		membership.text("status", event.Some("left"))
+		membership.text("status", event.Some(MembershipLeft))
 		if tenant != "" { // else nobody knows what ended
 			e.leaves = []string{"app_role", "groups", "tenant_id"}
 		}

@@ -79,7 +79,7 @@ func (s *Source) receive(w http.ResponseWriter, r *http.Request) (id string, rec
 		return "", receipt, no
 	}
 	// From here on the bytes are the provider's.
-	ev, err := decode(claimed.channel, body)
+	ev, err := event.DecodeBody(claimed.channel, body)
 	if err != nil {
 		return "", receipt, s.invalid(err)
 	}
@@ -100,13 +100,6 @@ func (s *Source) receive(w http.ResponseWriter, r *http.Request) (id string, rec
 		return "", receipt, later(ReasonJournal, retrySoon, "the event could not be made durable at the moment")
 	}
 	return ev.ID, receipt, nil
-}
-
-func decode(channel event.Channel, body []byte) (*event.Event, error) {
-	if channel == event.ChannelSystem {
-		return event.DecodeSystem(body)
-	}
-	return event.DecodeWebhook(body)
 }
 
 // invalid answers for a verified body that is no envelope. An *EnvelopeError

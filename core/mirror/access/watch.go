@@ -168,7 +168,7 @@ func (c *Checker) between(ctx context.Context, after, until int64) (t touched, e
 		}
 		c.touch(&t, changes, omitted)
 		if body != nil {
-			if ev, err := decode(event.Channel(channel), body); err != nil {
+			if ev, err := event.DecodeBody(event.Channel(channel), body); err != nil {
 				t.everything = true
 			} else {
 				c.touchTenant(&t, ev)
@@ -181,14 +181,4 @@ func (c *Checker) between(ctx context.Context, after, until int64) (t touched, e
 		t.everything = true // some are not kept any more
 	}
 	return t, err
-}
-
-func decode(channel event.Channel, body []byte) (*event.Event, error) {
-	switch channel {
-	case event.ChannelSystem:
-		return event.DecodeSystem(body)
-	case event.ChannelPubSub:
-		return event.DecodePubSub(body)
-	}
-	return event.DecodeWebhook(body)
 }
