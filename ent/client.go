@@ -22,6 +22,7 @@ import (
 	"github.com/avhub/avhub/ent/counter"
 	"github.com/avhub/avhub/ent/cursor"
 	"github.com/avhub/avhub/ent/deadletter"
+	"github.com/avhub/avhub/ent/hubpresence"
 	"github.com/avhub/avhub/ent/identity"
 	"github.com/avhub/avhub/ent/identitysession"
 	"github.com/avhub/avhub/ent/invitation"
@@ -31,6 +32,7 @@ import (
 	"github.com/avhub/avhub/ent/membership"
 	"github.com/avhub/avhub/ent/mirrorgrave"
 	"github.com/avhub/avhub/ent/organization"
+	"github.com/avhub/avhub/ent/plugin"
 	"github.com/avhub/avhub/ent/pluginstate"
 	"github.com/avhub/avhub/ent/reappliedevent"
 	"github.com/avhub/avhub/ent/seenevent"
@@ -59,6 +61,8 @@ type Client struct {
 	Cursor *CursorClient
 	// DeadLetter is the client for interacting with the DeadLetter builders.
 	DeadLetter *DeadLetterClient
+	// HubPresence is the client for interacting with the HubPresence builders.
+	HubPresence *HubPresenceClient
 	// Identity is the client for interacting with the Identity builders.
 	Identity *IdentityClient
 	// IdentitySession is the client for interacting with the IdentitySession builders.
@@ -77,6 +81,8 @@ type Client struct {
 	MirrorGrave *MirrorGraveClient
 	// Organization is the client for interacting with the Organization builders.
 	Organization *OrganizationClient
+	// Plugin is the client for interacting with the Plugin builders.
+	Plugin *PluginClient
 	// PluginState is the client for interacting with the PluginState builders.
 	PluginState *PluginStateClient
 	// ReappliedEvent is the client for interacting with the ReappliedEvent builders.
@@ -109,6 +115,7 @@ func (c *Client) init() {
 	c.Counter = NewCounterClient(c.config)
 	c.Cursor = NewCursorClient(c.config)
 	c.DeadLetter = NewDeadLetterClient(c.config)
+	c.HubPresence = NewHubPresenceClient(c.config)
 	c.Identity = NewIdentityClient(c.config)
 	c.IdentitySession = NewIdentitySessionClient(c.config)
 	c.Invitation = NewInvitationClient(c.config)
@@ -118,6 +125,7 @@ func (c *Client) init() {
 	c.Membership = NewMembershipClient(c.config)
 	c.MirrorGrave = NewMirrorGraveClient(c.config)
 	c.Organization = NewOrganizationClient(c.config)
+	c.Plugin = NewPluginClient(c.config)
 	c.PluginState = NewPluginStateClient(c.config)
 	c.ReappliedEvent = NewReappliedEventClient(c.config)
 	c.SSOProvider = NewSSOProviderClient(c.config)
@@ -224,6 +232,7 @@ func (c *Client) Tx(ctx context.Context) (*Tx, error) {
 		Counter:         NewCounterClient(cfg),
 		Cursor:          NewCursorClient(cfg),
 		DeadLetter:      NewDeadLetterClient(cfg),
+		HubPresence:     NewHubPresenceClient(cfg),
 		Identity:        NewIdentityClient(cfg),
 		IdentitySession: NewIdentitySessionClient(cfg),
 		Invitation:      NewInvitationClient(cfg),
@@ -233,6 +242,7 @@ func (c *Client) Tx(ctx context.Context) (*Tx, error) {
 		Membership:      NewMembershipClient(cfg),
 		MirrorGrave:     NewMirrorGraveClient(cfg),
 		Organization:    NewOrganizationClient(cfg),
+		Plugin:          NewPluginClient(cfg),
 		PluginState:     NewPluginStateClient(cfg),
 		ReappliedEvent:  NewReappliedEventClient(cfg),
 		SSOProvider:     NewSSOProviderClient(cfg),
@@ -266,6 +276,7 @@ func (c *Client) BeginTx(ctx context.Context, opts *sql.TxOptions) (*Tx, error) 
 		Counter:         NewCounterClient(cfg),
 		Cursor:          NewCursorClient(cfg),
 		DeadLetter:      NewDeadLetterClient(cfg),
+		HubPresence:     NewHubPresenceClient(cfg),
 		Identity:        NewIdentityClient(cfg),
 		IdentitySession: NewIdentitySessionClient(cfg),
 		Invitation:      NewInvitationClient(cfg),
@@ -275,6 +286,7 @@ func (c *Client) BeginTx(ctx context.Context, opts *sql.TxOptions) (*Tx, error) 
 		Membership:      NewMembershipClient(cfg),
 		MirrorGrave:     NewMirrorGraveClient(cfg),
 		Organization:    NewOrganizationClient(cfg),
+		Plugin:          NewPluginClient(cfg),
 		PluginState:     NewPluginStateClient(cfg),
 		ReappliedEvent:  NewReappliedEventClient(cfg),
 		SSOProvider:     NewSSOProviderClient(cfg),
@@ -312,10 +324,10 @@ func (c *Client) Close() error {
 func (c *Client) Use(hooks ...Hook) {
 	for _, n := range []interface{ Use(...Hook) }{
 		c.AppAccess, c.Application, c.BackfillFact, c.BackfillRun, c.Counter, c.Cursor,
-		c.DeadLetter, c.Identity, c.IdentitySession, c.Invitation, c.JournalEvent,
-		c.Lane, c.License, c.Membership, c.MirrorGrave, c.Organization, c.PluginState,
-		c.ReappliedEvent, c.SSOProvider, c.SeenEvent, c.Subscription, c.TenantDatabase,
-		c.TenantPerson,
+		c.DeadLetter, c.HubPresence, c.Identity, c.IdentitySession, c.Invitation,
+		c.JournalEvent, c.Lane, c.License, c.Membership, c.MirrorGrave, c.Organization,
+		c.Plugin, c.PluginState, c.ReappliedEvent, c.SSOProvider, c.SeenEvent,
+		c.Subscription, c.TenantDatabase, c.TenantPerson,
 	} {
 		n.Use(hooks...)
 	}
@@ -326,10 +338,10 @@ func (c *Client) Use(hooks ...Hook) {
 func (c *Client) Intercept(interceptors ...Interceptor) {
 	for _, n := range []interface{ Intercept(...Interceptor) }{
 		c.AppAccess, c.Application, c.BackfillFact, c.BackfillRun, c.Counter, c.Cursor,
-		c.DeadLetter, c.Identity, c.IdentitySession, c.Invitation, c.JournalEvent,
-		c.Lane, c.License, c.Membership, c.MirrorGrave, c.Organization, c.PluginState,
-		c.ReappliedEvent, c.SSOProvider, c.SeenEvent, c.Subscription, c.TenantDatabase,
-		c.TenantPerson,
+		c.DeadLetter, c.HubPresence, c.Identity, c.IdentitySession, c.Invitation,
+		c.JournalEvent, c.Lane, c.License, c.Membership, c.MirrorGrave, c.Organization,
+		c.Plugin, c.PluginState, c.ReappliedEvent, c.SSOProvider, c.SeenEvent,
+		c.Subscription, c.TenantDatabase, c.TenantPerson,
 	} {
 		n.Intercept(interceptors...)
 	}
@@ -352,6 +364,8 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 		return c.Cursor.mutate(ctx, m)
 	case *DeadLetterMutation:
 		return c.DeadLetter.mutate(ctx, m)
+	case *HubPresenceMutation:
+		return c.HubPresence.mutate(ctx, m)
 	case *IdentityMutation:
 		return c.Identity.mutate(ctx, m)
 	case *IdentitySessionMutation:
@@ -370,6 +384,8 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 		return c.MirrorGrave.mutate(ctx, m)
 	case *OrganizationMutation:
 		return c.Organization.mutate(ctx, m)
+	case *PluginMutation:
+		return c.Plugin.mutate(ctx, m)
 	case *PluginStateMutation:
 		return c.PluginState.mutate(ctx, m)
 	case *ReappliedEventMutation:
@@ -1429,6 +1445,139 @@ func (c *DeadLetterClient) mutate(ctx context.Context, m *DeadLetterMutation) (V
 		return (&DeadLetterDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
 	default:
 		return nil, fmt.Errorf("ent: unknown DeadLetter mutation op: %q", m.Op())
+	}
+}
+
+// HubPresenceClient is a client for the HubPresence schema.
+type HubPresenceClient struct {
+	config
+}
+
+// NewHubPresenceClient returns a client for the HubPresence from the given config.
+func NewHubPresenceClient(c config) *HubPresenceClient {
+	return &HubPresenceClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `hubpresence.Hooks(f(g(h())))`.
+func (c *HubPresenceClient) Use(hooks ...Hook) {
+	c.hooks.HubPresence = append(c.hooks.HubPresence, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `hubpresence.Intercept(f(g(h())))`.
+func (c *HubPresenceClient) Intercept(interceptors ...Interceptor) {
+	c.inters.HubPresence = append(c.inters.HubPresence, interceptors...)
+}
+
+// Create returns a builder for creating a HubPresence entity.
+func (c *HubPresenceClient) Create() *HubPresenceCreate {
+	mutation := newHubPresenceMutation(c.config, OpCreate)
+	return &HubPresenceCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of HubPresence entities.
+func (c *HubPresenceClient) CreateBulk(builders ...*HubPresenceCreate) *HubPresenceCreateBulk {
+	return &HubPresenceCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *HubPresenceClient) MapCreateBulk(slice any, setFunc func(*HubPresenceCreate, int)) *HubPresenceCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &HubPresenceCreateBulk{err: fmt.Errorf("calling to HubPresenceClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*HubPresenceCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &HubPresenceCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for HubPresence.
+func (c *HubPresenceClient) Update() *HubPresenceUpdate {
+	mutation := newHubPresenceMutation(c.config, OpUpdate)
+	return &HubPresenceUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *HubPresenceClient) UpdateOne(_m *HubPresence) *HubPresenceUpdateOne {
+	mutation := newHubPresenceMutation(c.config, OpUpdateOne, withHubPresence(_m))
+	return &HubPresenceUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *HubPresenceClient) UpdateOneID(id string) *HubPresenceUpdateOne {
+	mutation := newHubPresenceMutation(c.config, OpUpdateOne, withHubPresenceID(id))
+	return &HubPresenceUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for HubPresence.
+func (c *HubPresenceClient) Delete() *HubPresenceDelete {
+	mutation := newHubPresenceMutation(c.config, OpDelete)
+	return &HubPresenceDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *HubPresenceClient) DeleteOne(_m *HubPresence) *HubPresenceDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *HubPresenceClient) DeleteOneID(id string) *HubPresenceDeleteOne {
+	builder := c.Delete().Where(hubpresence.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &HubPresenceDeleteOne{builder}
+}
+
+// Query returns a query builder for HubPresence.
+func (c *HubPresenceClient) Query() *HubPresenceQuery {
+	return &HubPresenceQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeHubPresence},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a HubPresence entity by its id.
+func (c *HubPresenceClient) Get(ctx context.Context, id string) (*HubPresence, error) {
+	return c.Query().Where(hubpresence.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *HubPresenceClient) GetX(ctx context.Context, id string) *HubPresence {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// Hooks returns the client hooks.
+func (c *HubPresenceClient) Hooks() []Hook {
+	return c.hooks.HubPresence
+}
+
+// Interceptors returns the client interceptors.
+func (c *HubPresenceClient) Interceptors() []Interceptor {
+	return c.inters.HubPresence
+}
+
+func (c *HubPresenceClient) mutate(ctx context.Context, m *HubPresenceMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&HubPresenceCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&HubPresenceUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&HubPresenceUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&HubPresenceDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown HubPresence mutation op: %q", m.Op())
 	}
 }
 
@@ -2981,6 +3130,139 @@ func (c *OrganizationClient) mutate(ctx context.Context, m *OrganizationMutation
 	}
 }
 
+// PluginClient is a client for the Plugin schema.
+type PluginClient struct {
+	config
+}
+
+// NewPluginClient returns a client for the Plugin from the given config.
+func NewPluginClient(c config) *PluginClient {
+	return &PluginClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `plugin.Hooks(f(g(h())))`.
+func (c *PluginClient) Use(hooks ...Hook) {
+	c.hooks.Plugin = append(c.hooks.Plugin, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `plugin.Intercept(f(g(h())))`.
+func (c *PluginClient) Intercept(interceptors ...Interceptor) {
+	c.inters.Plugin = append(c.inters.Plugin, interceptors...)
+}
+
+// Create returns a builder for creating a Plugin entity.
+func (c *PluginClient) Create() *PluginCreate {
+	mutation := newPluginMutation(c.config, OpCreate)
+	return &PluginCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of Plugin entities.
+func (c *PluginClient) CreateBulk(builders ...*PluginCreate) *PluginCreateBulk {
+	return &PluginCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *PluginClient) MapCreateBulk(slice any, setFunc func(*PluginCreate, int)) *PluginCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &PluginCreateBulk{err: fmt.Errorf("calling to PluginClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*PluginCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &PluginCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for Plugin.
+func (c *PluginClient) Update() *PluginUpdate {
+	mutation := newPluginMutation(c.config, OpUpdate)
+	return &PluginUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *PluginClient) UpdateOne(_m *Plugin) *PluginUpdateOne {
+	mutation := newPluginMutation(c.config, OpUpdateOne, withPlugin(_m))
+	return &PluginUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *PluginClient) UpdateOneID(id string) *PluginUpdateOne {
+	mutation := newPluginMutation(c.config, OpUpdateOne, withPluginID(id))
+	return &PluginUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for Plugin.
+func (c *PluginClient) Delete() *PluginDelete {
+	mutation := newPluginMutation(c.config, OpDelete)
+	return &PluginDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *PluginClient) DeleteOne(_m *Plugin) *PluginDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *PluginClient) DeleteOneID(id string) *PluginDeleteOne {
+	builder := c.Delete().Where(plugin.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &PluginDeleteOne{builder}
+}
+
+// Query returns a query builder for Plugin.
+func (c *PluginClient) Query() *PluginQuery {
+	return &PluginQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypePlugin},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a Plugin entity by its id.
+func (c *PluginClient) Get(ctx context.Context, id string) (*Plugin, error) {
+	return c.Query().Where(plugin.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *PluginClient) GetX(ctx context.Context, id string) *Plugin {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// Hooks returns the client hooks.
+func (c *PluginClient) Hooks() []Hook {
+	return c.hooks.Plugin
+}
+
+// Interceptors returns the client interceptors.
+func (c *PluginClient) Interceptors() []Interceptor {
+	return c.inters.Plugin
+}
+
+func (c *PluginClient) mutate(ctx context.Context, m *PluginMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&PluginCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&PluginUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&PluginUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&PluginDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown Plugin mutation op: %q", m.Op())
+	}
+}
+
 // PluginStateClient is a client for the PluginState schema.
 type PluginStateClient struct {
 	config
@@ -3964,14 +4246,16 @@ func (c *TenantPersonClient) mutate(ctx context.Context, m *TenantPersonMutation
 type (
 	hooks struct {
 		AppAccess, Application, BackfillFact, BackfillRun, Counter, Cursor, DeadLetter,
-		Identity, IdentitySession, Invitation, JournalEvent, Lane, License, Membership,
-		MirrorGrave, Organization, PluginState, ReappliedEvent, SSOProvider, SeenEvent,
-		Subscription, TenantDatabase, TenantPerson []ent.Hook
+		HubPresence, Identity, IdentitySession, Invitation, JournalEvent, Lane,
+		License, Membership, MirrorGrave, Organization, Plugin, PluginState,
+		ReappliedEvent, SSOProvider, SeenEvent, Subscription, TenantDatabase,
+		TenantPerson []ent.Hook
 	}
 	inters struct {
 		AppAccess, Application, BackfillFact, BackfillRun, Counter, Cursor, DeadLetter,
-		Identity, IdentitySession, Invitation, JournalEvent, Lane, License, Membership,
-		MirrorGrave, Organization, PluginState, ReappliedEvent, SSOProvider, SeenEvent,
-		Subscription, TenantDatabase, TenantPerson []ent.Interceptor
+		HubPresence, Identity, IdentitySession, Invitation, JournalEvent, Lane,
+		License, Membership, MirrorGrave, Organization, Plugin, PluginState,
+		ReappliedEvent, SSOProvider, SeenEvent, Subscription, TenantDatabase,
+		TenantPerson []ent.Interceptor
 	}
 )

@@ -15,13 +15,22 @@ import (
 type Cursor struct {
 	config `json:"-"`
 	// ID of the ent.
+	// plugin / partition
 	ID string `json:"id,omitempty"`
+	// Plugin holds the value of the "plugin" field.
+	Plugin string `json:"plugin,omitempty"`
+	// Partition holds the value of the "partition" field.
+	Partition int `json:"partition,omitempty"`
 	// Position holds the value of the "position" field.
 	Position int64 `json:"position,omitempty"`
 	// fencing number: grows with every owner, checked in every commit
 	Epoch int64 `json:"epoch,omitempty"`
 	// the hub that delivers
 	Owner string `json:"owner,omitempty"`
+	// the database's clock: the lease ends; 0: it is free (Unix microseconds)
+	ExpiresAt int64 `json:"expires_at,omitempty"`
+	// JSON: where the partitions of former divisions stood when this one began
+	Floors []byte `json:"floors,omitempty"`
 	// what the plugin is doing
 	State string `json:"state,omitempty"`
 	// why it is not running
@@ -42,9 +51,11 @@ func (*Cursor) scanValues(columns []string) ([]any, error) {
 	values := make([]any, len(columns))
 	for i := range columns {
 		switch columns[i] {
-		case cursor.FieldPosition, cursor.FieldEpoch, cursor.FieldRestarts, cursor.FieldUpdatedAt:
+		case cursor.FieldFloors:
+			values[i] = new([]byte)
+		case cursor.FieldPartition, cursor.FieldPosition, cursor.FieldEpoch, cursor.FieldExpiresAt, cursor.FieldRestarts, cursor.FieldUpdatedAt:
 			values[i] = new(sql.NullInt64)
-		case cursor.FieldID, cursor.FieldOwner, cursor.FieldState, cursor.FieldReason, cursor.FieldVersion, cursor.FieldConfigHash:
+		case cursor.FieldID, cursor.FieldPlugin, cursor.FieldOwner, cursor.FieldState, cursor.FieldReason, cursor.FieldVersion, cursor.FieldConfigHash:
 			values[i] = new(sql.NullString)
 		default:
 			values[i] = new(sql.UnknownType)
@@ -67,6 +78,18 @@ func (_m *Cursor) assignValues(columns []string, values []any) error {
 			} else if value.Valid {
 				_m.ID = value.String
 			}
+		case cursor.FieldPlugin:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field plugin", values[i])
+			} else if value.Valid {
+				_m.Plugin = value.String
+			}
+		case cursor.FieldPartition:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field partition", values[i])
+			} else if value.Valid {
+				_m.Partition = int(value.Int64)
+			}
 		case cursor.FieldPosition:
 			if value, ok := values[i].(*sql.NullInt64); !ok {
 				return fmt.Errorf("unexpected type %T for field position", values[i])
@@ -84,6 +107,18 @@ func (_m *Cursor) assignValues(columns []string, values []any) error {
 				return fmt.Errorf("unexpected type %T for field owner", values[i])
 			} else if value.Valid {
 				_m.Owner = value.String
+			}
+		case cursor.FieldExpiresAt:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field expires_at", values[i])
+			} else if value.Valid {
+				_m.ExpiresAt = value.Int64
+			}
+		case cursor.FieldFloors:
+			if value, ok := values[i].(*[]byte); !ok {
+				return fmt.Errorf("unexpected type %T for field floors", values[i])
+			} else if value != nil {
+				_m.Floors = *value
 			}
 		case cursor.FieldState:
 			if value, ok := values[i].(*sql.NullString); !ok {
@@ -157,6 +192,12 @@ func (_m *Cursor) String() string {
 	var builder strings.Builder
 	builder.WriteString("Cursor(")
 	builder.WriteString(fmt.Sprintf("id=%v, ", _m.ID))
+	builder.WriteString("plugin=")
+	builder.WriteString(_m.Plugin)
+	builder.WriteString(", ")
+	builder.WriteString("partition=")
+	builder.WriteString(fmt.Sprintf("%v", _m.Partition))
+	builder.WriteString(", ")
 	builder.WriteString("position=")
 	builder.WriteString(fmt.Sprintf("%v", _m.Position))
 	builder.WriteString(", ")
@@ -165,6 +206,12 @@ func (_m *Cursor) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("owner=")
 	builder.WriteString(_m.Owner)
+	builder.WriteString(", ")
+	builder.WriteString("expires_at=")
+	builder.WriteString(fmt.Sprintf("%v", _m.ExpiresAt))
+	builder.WriteString(", ")
+	builder.WriteString("floors=")
+	builder.WriteString(fmt.Sprintf("%v", _m.Floors))
 	builder.WriteString(", ")
 	builder.WriteString("state=")
 	builder.WriteString(_m.State)

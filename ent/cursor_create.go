@@ -22,6 +22,26 @@ type CursorCreate struct {
 	conflict []sql.ConflictOption
 }
 
+// SetPlugin sets the "plugin" field.
+func (_c *CursorCreate) SetPlugin(v string) *CursorCreate {
+	_c.mutation.SetPlugin(v)
+	return _c
+}
+
+// SetPartition sets the "partition" field.
+func (_c *CursorCreate) SetPartition(v int) *CursorCreate {
+	_c.mutation.SetPartition(v)
+	return _c
+}
+
+// SetNillablePartition sets the "partition" field if the given value is not nil.
+func (_c *CursorCreate) SetNillablePartition(v *int) *CursorCreate {
+	if v != nil {
+		_c.SetPartition(*v)
+	}
+	return _c
+}
+
 // SetPosition sets the "position" field.
 func (_c *CursorCreate) SetPosition(v int64) *CursorCreate {
 	_c.mutation.SetPosition(v)
@@ -61,6 +81,26 @@ func (_c *CursorCreate) SetNillableOwner(v *string) *CursorCreate {
 	if v != nil {
 		_c.SetOwner(*v)
 	}
+	return _c
+}
+
+// SetExpiresAt sets the "expires_at" field.
+func (_c *CursorCreate) SetExpiresAt(v int64) *CursorCreate {
+	_c.mutation.SetExpiresAt(v)
+	return _c
+}
+
+// SetNillableExpiresAt sets the "expires_at" field if the given value is not nil.
+func (_c *CursorCreate) SetNillableExpiresAt(v *int64) *CursorCreate {
+	if v != nil {
+		_c.SetExpiresAt(*v)
+	}
+	return _c
+}
+
+// SetFloors sets the "floors" field.
+func (_c *CursorCreate) SetFloors(v []byte) *CursorCreate {
+	_c.mutation.SetFloors(v)
 	return _c
 }
 
@@ -189,6 +229,10 @@ func (_c *CursorCreate) ExecX(ctx context.Context) {
 
 // defaults sets the default values of the builder before save.
 func (_c *CursorCreate) defaults() {
+	if _, ok := _c.mutation.Partition(); !ok {
+		v := cursor.DefaultPartition
+		_c.mutation.SetPartition(v)
+	}
 	if _, ok := _c.mutation.Position(); !ok {
 		v := cursor.DefaultPosition
 		_c.mutation.SetPosition(v)
@@ -200,6 +244,10 @@ func (_c *CursorCreate) defaults() {
 	if _, ok := _c.mutation.Owner(); !ok {
 		v := cursor.DefaultOwner
 		_c.mutation.SetOwner(v)
+	}
+	if _, ok := _c.mutation.ExpiresAt(); !ok {
+		v := cursor.DefaultExpiresAt
+		_c.mutation.SetExpiresAt(v)
 	}
 	if _, ok := _c.mutation.State(); !ok {
 		v := cursor.DefaultState
@@ -229,6 +277,12 @@ func (_c *CursorCreate) defaults() {
 
 // check runs all checks and user-defined validators on the builder.
 func (_c *CursorCreate) check() error {
+	if _, ok := _c.mutation.Plugin(); !ok {
+		return &ValidationError{Name: "plugin", err: errors.New(`ent: missing required field "Cursor.plugin"`)}
+	}
+	if _, ok := _c.mutation.Partition(); !ok {
+		return &ValidationError{Name: "partition", err: errors.New(`ent: missing required field "Cursor.partition"`)}
+	}
 	if _, ok := _c.mutation.Position(); !ok {
 		return &ValidationError{Name: "position", err: errors.New(`ent: missing required field "Cursor.position"`)}
 	}
@@ -237,6 +291,9 @@ func (_c *CursorCreate) check() error {
 	}
 	if _, ok := _c.mutation.Owner(); !ok {
 		return &ValidationError{Name: "owner", err: errors.New(`ent: missing required field "Cursor.owner"`)}
+	}
+	if _, ok := _c.mutation.ExpiresAt(); !ok {
+		return &ValidationError{Name: "expires_at", err: errors.New(`ent: missing required field "Cursor.expires_at"`)}
 	}
 	if _, ok := _c.mutation.State(); !ok {
 		return &ValidationError{Name: "state", err: errors.New(`ent: missing required field "Cursor.state"`)}
@@ -292,6 +349,14 @@ func (_c *CursorCreate) createSpec() (*Cursor, *sqlgraph.CreateSpec) {
 		_node.ID = id
 		_spec.ID.Value = id
 	}
+	if value, ok := _c.mutation.Plugin(); ok {
+		_spec.SetField(cursor.FieldPlugin, field.TypeString, value)
+		_node.Plugin = value
+	}
+	if value, ok := _c.mutation.Partition(); ok {
+		_spec.SetField(cursor.FieldPartition, field.TypeInt, value)
+		_node.Partition = value
+	}
 	if value, ok := _c.mutation.Position(); ok {
 		_spec.SetField(cursor.FieldPosition, field.TypeInt64, value)
 		_node.Position = value
@@ -303,6 +368,14 @@ func (_c *CursorCreate) createSpec() (*Cursor, *sqlgraph.CreateSpec) {
 	if value, ok := _c.mutation.Owner(); ok {
 		_spec.SetField(cursor.FieldOwner, field.TypeString, value)
 		_node.Owner = value
+	}
+	if value, ok := _c.mutation.ExpiresAt(); ok {
+		_spec.SetField(cursor.FieldExpiresAt, field.TypeInt64, value)
+		_node.ExpiresAt = value
+	}
+	if value, ok := _c.mutation.Floors(); ok {
+		_spec.SetField(cursor.FieldFloors, field.TypeBytes, value)
+		_node.Floors = value
 	}
 	if value, ok := _c.mutation.State(); ok {
 		_spec.SetField(cursor.FieldState, field.TypeString, value)
@@ -335,7 +408,7 @@ func (_c *CursorCreate) createSpec() (*Cursor, *sqlgraph.CreateSpec) {
 // of the `INSERT` statement. For example:
 //
 //	client.Cursor.Create().
-//		SetPosition(v).
+//		SetPlugin(v).
 //		OnConflict(
 //			// Update the row with the new values
 //			// the was proposed for insertion.
@@ -344,7 +417,7 @@ func (_c *CursorCreate) createSpec() (*Cursor, *sqlgraph.CreateSpec) {
 //		// Override some of the fields with custom
 //		// update values.
 //		Update(func(u *ent.CursorUpsert) {
-//			SetPosition(v+v).
+//			SetPlugin(v+v).
 //		}).
 //		Exec(ctx)
 func (_c *CursorCreate) OnConflict(opts ...sql.ConflictOption) *CursorUpsertOne {
@@ -379,6 +452,36 @@ type (
 		*sql.UpdateSet
 	}
 )
+
+// SetPlugin sets the "plugin" field.
+func (u *CursorUpsert) SetPlugin(v string) *CursorUpsert {
+	u.Set(cursor.FieldPlugin, v)
+	return u
+}
+
+// UpdatePlugin sets the "plugin" field to the value that was provided on create.
+func (u *CursorUpsert) UpdatePlugin() *CursorUpsert {
+	u.SetExcluded(cursor.FieldPlugin)
+	return u
+}
+
+// SetPartition sets the "partition" field.
+func (u *CursorUpsert) SetPartition(v int) *CursorUpsert {
+	u.Set(cursor.FieldPartition, v)
+	return u
+}
+
+// UpdatePartition sets the "partition" field to the value that was provided on create.
+func (u *CursorUpsert) UpdatePartition() *CursorUpsert {
+	u.SetExcluded(cursor.FieldPartition)
+	return u
+}
+
+// AddPartition adds v to the "partition" field.
+func (u *CursorUpsert) AddPartition(v int) *CursorUpsert {
+	u.Add(cursor.FieldPartition, v)
+	return u
+}
 
 // SetPosition sets the "position" field.
 func (u *CursorUpsert) SetPosition(v int64) *CursorUpsert {
@@ -425,6 +528,42 @@ func (u *CursorUpsert) SetOwner(v string) *CursorUpsert {
 // UpdateOwner sets the "owner" field to the value that was provided on create.
 func (u *CursorUpsert) UpdateOwner() *CursorUpsert {
 	u.SetExcluded(cursor.FieldOwner)
+	return u
+}
+
+// SetExpiresAt sets the "expires_at" field.
+func (u *CursorUpsert) SetExpiresAt(v int64) *CursorUpsert {
+	u.Set(cursor.FieldExpiresAt, v)
+	return u
+}
+
+// UpdateExpiresAt sets the "expires_at" field to the value that was provided on create.
+func (u *CursorUpsert) UpdateExpiresAt() *CursorUpsert {
+	u.SetExcluded(cursor.FieldExpiresAt)
+	return u
+}
+
+// AddExpiresAt adds v to the "expires_at" field.
+func (u *CursorUpsert) AddExpiresAt(v int64) *CursorUpsert {
+	u.Add(cursor.FieldExpiresAt, v)
+	return u
+}
+
+// SetFloors sets the "floors" field.
+func (u *CursorUpsert) SetFloors(v []byte) *CursorUpsert {
+	u.Set(cursor.FieldFloors, v)
+	return u
+}
+
+// UpdateFloors sets the "floors" field to the value that was provided on create.
+func (u *CursorUpsert) UpdateFloors() *CursorUpsert {
+	u.SetExcluded(cursor.FieldFloors)
+	return u
+}
+
+// ClearFloors clears the value of the "floors" field.
+func (u *CursorUpsert) ClearFloors() *CursorUpsert {
+	u.SetNull(cursor.FieldFloors)
 	return u
 }
 
@@ -560,6 +699,41 @@ func (u *CursorUpsertOne) Update(set func(*CursorUpsert)) *CursorUpsertOne {
 	return u
 }
 
+// SetPlugin sets the "plugin" field.
+func (u *CursorUpsertOne) SetPlugin(v string) *CursorUpsertOne {
+	return u.Update(func(s *CursorUpsert) {
+		s.SetPlugin(v)
+	})
+}
+
+// UpdatePlugin sets the "plugin" field to the value that was provided on create.
+func (u *CursorUpsertOne) UpdatePlugin() *CursorUpsertOne {
+	return u.Update(func(s *CursorUpsert) {
+		s.UpdatePlugin()
+	})
+}
+
+// SetPartition sets the "partition" field.
+func (u *CursorUpsertOne) SetPartition(v int) *CursorUpsertOne {
+	return u.Update(func(s *CursorUpsert) {
+		s.SetPartition(v)
+	})
+}
+
+// AddPartition adds v to the "partition" field.
+func (u *CursorUpsertOne) AddPartition(v int) *CursorUpsertOne {
+	return u.Update(func(s *CursorUpsert) {
+		s.AddPartition(v)
+	})
+}
+
+// UpdatePartition sets the "partition" field to the value that was provided on create.
+func (u *CursorUpsertOne) UpdatePartition() *CursorUpsertOne {
+	return u.Update(func(s *CursorUpsert) {
+		s.UpdatePartition()
+	})
+}
+
 // SetPosition sets the "position" field.
 func (u *CursorUpsertOne) SetPosition(v int64) *CursorUpsertOne {
 	return u.Update(func(s *CursorUpsert) {
@@ -613,6 +787,48 @@ func (u *CursorUpsertOne) SetOwner(v string) *CursorUpsertOne {
 func (u *CursorUpsertOne) UpdateOwner() *CursorUpsertOne {
 	return u.Update(func(s *CursorUpsert) {
 		s.UpdateOwner()
+	})
+}
+
+// SetExpiresAt sets the "expires_at" field.
+func (u *CursorUpsertOne) SetExpiresAt(v int64) *CursorUpsertOne {
+	return u.Update(func(s *CursorUpsert) {
+		s.SetExpiresAt(v)
+	})
+}
+
+// AddExpiresAt adds v to the "expires_at" field.
+func (u *CursorUpsertOne) AddExpiresAt(v int64) *CursorUpsertOne {
+	return u.Update(func(s *CursorUpsert) {
+		s.AddExpiresAt(v)
+	})
+}
+
+// UpdateExpiresAt sets the "expires_at" field to the value that was provided on create.
+func (u *CursorUpsertOne) UpdateExpiresAt() *CursorUpsertOne {
+	return u.Update(func(s *CursorUpsert) {
+		s.UpdateExpiresAt()
+	})
+}
+
+// SetFloors sets the "floors" field.
+func (u *CursorUpsertOne) SetFloors(v []byte) *CursorUpsertOne {
+	return u.Update(func(s *CursorUpsert) {
+		s.SetFloors(v)
+	})
+}
+
+// UpdateFloors sets the "floors" field to the value that was provided on create.
+func (u *CursorUpsertOne) UpdateFloors() *CursorUpsertOne {
+	return u.Update(func(s *CursorUpsert) {
+		s.UpdateFloors()
+	})
+}
+
+// ClearFloors clears the value of the "floors" field.
+func (u *CursorUpsertOne) ClearFloors() *CursorUpsertOne {
+	return u.Update(func(s *CursorUpsert) {
+		s.ClearFloors()
 	})
 }
 
@@ -850,7 +1066,7 @@ func (_c *CursorCreateBulk) ExecX(ctx context.Context) {
 //		// Override some of the fields with custom
 //		// update values.
 //		Update(func(u *ent.CursorUpsert) {
-//			SetPosition(v+v).
+//			SetPlugin(v+v).
 //		}).
 //		Exec(ctx)
 func (_c *CursorCreateBulk) OnConflict(opts ...sql.ConflictOption) *CursorUpsertBulk {
@@ -929,6 +1145,41 @@ func (u *CursorUpsertBulk) Update(set func(*CursorUpsert)) *CursorUpsertBulk {
 	return u
 }
 
+// SetPlugin sets the "plugin" field.
+func (u *CursorUpsertBulk) SetPlugin(v string) *CursorUpsertBulk {
+	return u.Update(func(s *CursorUpsert) {
+		s.SetPlugin(v)
+	})
+}
+
+// UpdatePlugin sets the "plugin" field to the value that was provided on create.
+func (u *CursorUpsertBulk) UpdatePlugin() *CursorUpsertBulk {
+	return u.Update(func(s *CursorUpsert) {
+		s.UpdatePlugin()
+	})
+}
+
+// SetPartition sets the "partition" field.
+func (u *CursorUpsertBulk) SetPartition(v int) *CursorUpsertBulk {
+	return u.Update(func(s *CursorUpsert) {
+		s.SetPartition(v)
+	})
+}
+
+// AddPartition adds v to the "partition" field.
+func (u *CursorUpsertBulk) AddPartition(v int) *CursorUpsertBulk {
+	return u.Update(func(s *CursorUpsert) {
+		s.AddPartition(v)
+	})
+}
+
+// UpdatePartition sets the "partition" field to the value that was provided on create.
+func (u *CursorUpsertBulk) UpdatePartition() *CursorUpsertBulk {
+	return u.Update(func(s *CursorUpsert) {
+		s.UpdatePartition()
+	})
+}
+
 // SetPosition sets the "position" field.
 func (u *CursorUpsertBulk) SetPosition(v int64) *CursorUpsertBulk {
 	return u.Update(func(s *CursorUpsert) {
@@ -982,6 +1233,48 @@ func (u *CursorUpsertBulk) SetOwner(v string) *CursorUpsertBulk {
 func (u *CursorUpsertBulk) UpdateOwner() *CursorUpsertBulk {
 	return u.Update(func(s *CursorUpsert) {
 		s.UpdateOwner()
+	})
+}
+
+// SetExpiresAt sets the "expires_at" field.
+func (u *CursorUpsertBulk) SetExpiresAt(v int64) *CursorUpsertBulk {
+	return u.Update(func(s *CursorUpsert) {
+		s.SetExpiresAt(v)
+	})
+}
+
+// AddExpiresAt adds v to the "expires_at" field.
+func (u *CursorUpsertBulk) AddExpiresAt(v int64) *CursorUpsertBulk {
+	return u.Update(func(s *CursorUpsert) {
+		s.AddExpiresAt(v)
+	})
+}
+
+// UpdateExpiresAt sets the "expires_at" field to the value that was provided on create.
+func (u *CursorUpsertBulk) UpdateExpiresAt() *CursorUpsertBulk {
+	return u.Update(func(s *CursorUpsert) {
+		s.UpdateExpiresAt()
+	})
+}
+
+// SetFloors sets the "floors" field.
+func (u *CursorUpsertBulk) SetFloors(v []byte) *CursorUpsertBulk {
+	return u.Update(func(s *CursorUpsert) {
+		s.SetFloors(v)
+	})
+}
+
+// UpdateFloors sets the "floors" field to the value that was provided on create.
+func (u *CursorUpsertBulk) UpdateFloors() *CursorUpsertBulk {
+	return u.Update(func(s *CursorUpsert) {
+		s.UpdateFloors()
+	})
+}
+
+// ClearFloors clears the value of the "floors" field.
+func (u *CursorUpsertBulk) ClearFloors() *CursorUpsertBulk {
+	return u.Update(func(s *CursorUpsert) {
+		s.ClearFloors()
 	})
 }
 

@@ -262,12 +262,12 @@ func (_q *CursorQuery) Clone() *CursorQuery {
 // Example:
 //
 //	var v []struct {
-//		Position int64 `json:"position,omitempty"`
+//		Plugin string `json:"plugin,omitempty"`
 //		Count int `json:"count,omitempty"`
 //	}
 //
 //	client.Cursor.Query().
-//		GroupBy(cursor.FieldPosition).
+//		GroupBy(cursor.FieldPlugin).
 //		Aggregate(ent.Count()).
 //		Scan(ctx, &v)
 func (_q *CursorQuery) GroupBy(field string, fields ...string) *CursorGroupBy {
@@ -285,11 +285,11 @@ func (_q *CursorQuery) GroupBy(field string, fields ...string) *CursorGroupBy {
 // Example:
 //
 //	var v []struct {
-//		Position int64 `json:"position,omitempty"`
+//		Plugin string `json:"plugin,omitempty"`
 //	}
 //
 //	client.Cursor.Query().
-//		Select(cursor.FieldPosition).
+//		Select(cursor.FieldPlugin).
 //		Scan(ctx, &v)
 func (_q *CursorQuery) Select(fields ...string) *CursorSelect {
 	_q.ctx.Fields = append(_q.ctx.Fields, fields...)

@@ -27,6 +27,41 @@ func (_u *CursorUpdate) Where(ps ...predicate.Cursor) *CursorUpdate {
 	return _u
 }
 
+// SetPlugin sets the "plugin" field.
+func (_u *CursorUpdate) SetPlugin(v string) *CursorUpdate {
+	_u.mutation.SetPlugin(v)
+	return _u
+}
+
+// SetNillablePlugin sets the "plugin" field if the given value is not nil.
+func (_u *CursorUpdate) SetNillablePlugin(v *string) *CursorUpdate {
+	if v != nil {
+		_u.SetPlugin(*v)
+	}
+	return _u
+}
+
+// SetPartition sets the "partition" field.
+func (_u *CursorUpdate) SetPartition(v int) *CursorUpdate {
+	_u.mutation.ResetPartition()
+	_u.mutation.SetPartition(v)
+	return _u
+}
+
+// SetNillablePartition sets the "partition" field if the given value is not nil.
+func (_u *CursorUpdate) SetNillablePartition(v *int) *CursorUpdate {
+	if v != nil {
+		_u.SetPartition(*v)
+	}
+	return _u
+}
+
+// AddPartition adds value to the "partition" field.
+func (_u *CursorUpdate) AddPartition(v int) *CursorUpdate {
+	_u.mutation.AddPartition(v)
+	return _u
+}
+
 // SetPosition sets the "position" field.
 func (_u *CursorUpdate) SetPosition(v int64) *CursorUpdate {
 	_u.mutation.ResetPosition()
@@ -80,6 +115,39 @@ func (_u *CursorUpdate) SetNillableOwner(v *string) *CursorUpdate {
 	if v != nil {
 		_u.SetOwner(*v)
 	}
+	return _u
+}
+
+// SetExpiresAt sets the "expires_at" field.
+func (_u *CursorUpdate) SetExpiresAt(v int64) *CursorUpdate {
+	_u.mutation.ResetExpiresAt()
+	_u.mutation.SetExpiresAt(v)
+	return _u
+}
+
+// SetNillableExpiresAt sets the "expires_at" field if the given value is not nil.
+func (_u *CursorUpdate) SetNillableExpiresAt(v *int64) *CursorUpdate {
+	if v != nil {
+		_u.SetExpiresAt(*v)
+	}
+	return _u
+}
+
+// AddExpiresAt adds value to the "expires_at" field.
+func (_u *CursorUpdate) AddExpiresAt(v int64) *CursorUpdate {
+	_u.mutation.AddExpiresAt(v)
+	return _u
+}
+
+// SetFloors sets the "floors" field.
+func (_u *CursorUpdate) SetFloors(v []byte) *CursorUpdate {
+	_u.mutation.SetFloors(v)
+	return _u
+}
+
+// ClearFloors clears the value of the "floors" field.
+func (_u *CursorUpdate) ClearFloors() *CursorUpdate {
+	_u.mutation.ClearFloors()
 	return _u
 }
 
@@ -222,6 +290,15 @@ func (_u *CursorUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 			}
 		}
 	}
+	if value, ok := _u.mutation.Plugin(); ok {
+		_spec.SetField(cursor.FieldPlugin, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.Partition(); ok {
+		_spec.SetField(cursor.FieldPartition, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.AddedPartition(); ok {
+		_spec.AddField(cursor.FieldPartition, field.TypeInt, value)
+	}
 	if value, ok := _u.mutation.Position(); ok {
 		_spec.SetField(cursor.FieldPosition, field.TypeInt64, value)
 	}
@@ -236,6 +313,18 @@ func (_u *CursorUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	}
 	if value, ok := _u.mutation.Owner(); ok {
 		_spec.SetField(cursor.FieldOwner, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.ExpiresAt(); ok {
+		_spec.SetField(cursor.FieldExpiresAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedExpiresAt(); ok {
+		_spec.AddField(cursor.FieldExpiresAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.Floors(); ok {
+		_spec.SetField(cursor.FieldFloors, field.TypeBytes, value)
+	}
+	if _u.mutation.FloorsCleared() {
+		_spec.ClearField(cursor.FieldFloors, field.TypeBytes)
 	}
 	if value, ok := _u.mutation.State(); ok {
 		_spec.SetField(cursor.FieldState, field.TypeString, value)
@@ -279,6 +368,41 @@ type CursorUpdateOne struct {
 	fields   []string
 	hooks    []Hook
 	mutation *CursorMutation
+}
+
+// SetPlugin sets the "plugin" field.
+func (_u *CursorUpdateOne) SetPlugin(v string) *CursorUpdateOne {
+	_u.mutation.SetPlugin(v)
+	return _u
+}
+
+// SetNillablePlugin sets the "plugin" field if the given value is not nil.
+func (_u *CursorUpdateOne) SetNillablePlugin(v *string) *CursorUpdateOne {
+	if v != nil {
+		_u.SetPlugin(*v)
+	}
+	return _u
+}
+
+// SetPartition sets the "partition" field.
+func (_u *CursorUpdateOne) SetPartition(v int) *CursorUpdateOne {
+	_u.mutation.ResetPartition()
+	_u.mutation.SetPartition(v)
+	return _u
+}
+
+// SetNillablePartition sets the "partition" field if the given value is not nil.
+func (_u *CursorUpdateOne) SetNillablePartition(v *int) *CursorUpdateOne {
+	if v != nil {
+		_u.SetPartition(*v)
+	}
+	return _u
+}
+
+// AddPartition adds value to the "partition" field.
+func (_u *CursorUpdateOne) AddPartition(v int) *CursorUpdateOne {
+	_u.mutation.AddPartition(v)
+	return _u
 }
 
 // SetPosition sets the "position" field.
@@ -334,6 +458,39 @@ func (_u *CursorUpdateOne) SetNillableOwner(v *string) *CursorUpdateOne {
 	if v != nil {
 		_u.SetOwner(*v)
 	}
+	return _u
+}
+
+// SetExpiresAt sets the "expires_at" field.
+func (_u *CursorUpdateOne) SetExpiresAt(v int64) *CursorUpdateOne {
+	_u.mutation.ResetExpiresAt()
+	_u.mutation.SetExpiresAt(v)
+	return _u
+}
+
+// SetNillableExpiresAt sets the "expires_at" field if the given value is not nil.
+func (_u *CursorUpdateOne) SetNillableExpiresAt(v *int64) *CursorUpdateOne {
+	if v != nil {
+		_u.SetExpiresAt(*v)
+	}
+	return _u
+}
+
+// AddExpiresAt adds value to the "expires_at" field.
+func (_u *CursorUpdateOne) AddExpiresAt(v int64) *CursorUpdateOne {
+	_u.mutation.AddExpiresAt(v)
+	return _u
+}
+
+// SetFloors sets the "floors" field.
+func (_u *CursorUpdateOne) SetFloors(v []byte) *CursorUpdateOne {
+	_u.mutation.SetFloors(v)
+	return _u
+}
+
+// ClearFloors clears the value of the "floors" field.
+func (_u *CursorUpdateOne) ClearFloors() *CursorUpdateOne {
+	_u.mutation.ClearFloors()
 	return _u
 }
 
@@ -506,6 +663,15 @@ func (_u *CursorUpdateOne) sqlSave(ctx context.Context) (_node *Cursor, err erro
 			}
 		}
 	}
+	if value, ok := _u.mutation.Plugin(); ok {
+		_spec.SetField(cursor.FieldPlugin, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.Partition(); ok {
+		_spec.SetField(cursor.FieldPartition, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.AddedPartition(); ok {
+		_spec.AddField(cursor.FieldPartition, field.TypeInt, value)
+	}
 	if value, ok := _u.mutation.Position(); ok {
 		_spec.SetField(cursor.FieldPosition, field.TypeInt64, value)
 	}
@@ -520,6 +686,18 @@ func (_u *CursorUpdateOne) sqlSave(ctx context.Context) (_node *Cursor, err erro
 	}
 	if value, ok := _u.mutation.Owner(); ok {
 		_spec.SetField(cursor.FieldOwner, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.ExpiresAt(); ok {
+		_spec.SetField(cursor.FieldExpiresAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedExpiresAt(); ok {
+		_spec.AddField(cursor.FieldExpiresAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.Floors(); ok {
+		_spec.SetField(cursor.FieldFloors, field.TypeBytes, value)
+	}
+	if _u.mutation.FloorsCleared() {
+		_spec.ClearField(cursor.FieldFloors, field.TypeBytes)
 	}
 	if value, ok := _u.mutation.State(); ok {
 		_spec.SetField(cursor.FieldState, field.TypeString, value)

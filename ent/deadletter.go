@@ -20,6 +20,8 @@ type DeadLetter struct {
 	Plugin string `json:"plugin,omitempty"`
 	// Key holds the value of the "key" field.
 	Key string `json:"key,omitempty"`
+	// of the key, which decides its partition; -1: not computed yet
+	Slot int `json:"slot,omitempty"`
 	// Position holds the value of the "position" field.
 	Position int64 `json:"position,omitempty"`
 	// EventID holds the value of the "event_id" field.
@@ -54,7 +56,7 @@ func (*DeadLetter) scanValues(columns []string) ([]any, error) {
 			values[i] = new([]byte)
 		case deadletter.FieldRetry:
 			values[i] = new(sql.NullBool)
-		case deadletter.FieldID, deadletter.FieldPosition, deadletter.FieldAttempts, deadletter.FieldCreatedAt, deadletter.FieldUpdatedAt:
+		case deadletter.FieldID, deadletter.FieldSlot, deadletter.FieldPosition, deadletter.FieldAttempts, deadletter.FieldCreatedAt, deadletter.FieldUpdatedAt:
 			values[i] = new(sql.NullInt64)
 		case deadletter.FieldPlugin, deadletter.FieldKey, deadletter.FieldEventID, deadletter.FieldType, deadletter.FieldTenantID, deadletter.FieldReason:
 			values[i] = new(sql.NullString)
@@ -90,6 +92,12 @@ func (_m *DeadLetter) assignValues(columns []string, values []any) error {
 				return fmt.Errorf("unexpected type %T for field key", values[i])
 			} else if value.Valid {
 				_m.Key = value.String
+			}
+		case deadletter.FieldSlot:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field slot", values[i])
+			} else if value.Valid {
+				_m.Slot = int(value.Int64)
 			}
 		case deadletter.FieldPosition:
 			if value, ok := values[i].(*sql.NullInt64); !ok {
@@ -198,6 +206,9 @@ func (_m *DeadLetter) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("key=")
 	builder.WriteString(_m.Key)
+	builder.WriteString(", ")
+	builder.WriteString("slot=")
+	builder.WriteString(fmt.Sprintf("%v", _m.Slot))
 	builder.WriteString(", ")
 	builder.WriteString("position=")
 	builder.WriteString(fmt.Sprintf("%v", _m.Position))

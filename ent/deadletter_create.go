@@ -33,6 +33,20 @@ func (_c *DeadLetterCreate) SetKey(v string) *DeadLetterCreate {
 	return _c
 }
 
+// SetSlot sets the "slot" field.
+func (_c *DeadLetterCreate) SetSlot(v int) *DeadLetterCreate {
+	_c.mutation.SetSlot(v)
+	return _c
+}
+
+// SetNillableSlot sets the "slot" field if the given value is not nil.
+func (_c *DeadLetterCreate) SetNillableSlot(v *int) *DeadLetterCreate {
+	if v != nil {
+		_c.SetSlot(*v)
+	}
+	return _c
+}
+
 // SetPosition sets the "position" field.
 func (_c *DeadLetterCreate) SetPosition(v int64) *DeadLetterCreate {
 	_c.mutation.SetPosition(v)
@@ -180,6 +194,10 @@ func (_c *DeadLetterCreate) ExecX(ctx context.Context) {
 
 // defaults sets the default values of the builder before save.
 func (_c *DeadLetterCreate) defaults() {
+	if _, ok := _c.mutation.Slot(); !ok {
+		v := deadletter.DefaultSlot
+		_c.mutation.SetSlot(v)
+	}
 	if _, ok := _c.mutation.TenantID(); !ok {
 		v := deadletter.DefaultTenantID
 		_c.mutation.SetTenantID(v)
@@ -209,6 +227,9 @@ func (_c *DeadLetterCreate) check() error {
 	}
 	if _, ok := _c.mutation.Key(); !ok {
 		return &ValidationError{Name: "key", err: errors.New(`ent: missing required field "DeadLetter.key"`)}
+	}
+	if _, ok := _c.mutation.Slot(); !ok {
+		return &ValidationError{Name: "slot", err: errors.New(`ent: missing required field "DeadLetter.slot"`)}
 	}
 	if _, ok := _c.mutation.Position(); !ok {
 		return &ValidationError{Name: "position", err: errors.New(`ent: missing required field "DeadLetter.position"`)}
@@ -280,6 +301,10 @@ func (_c *DeadLetterCreate) createSpec() (*DeadLetter, *sqlgraph.CreateSpec) {
 	if value, ok := _c.mutation.Key(); ok {
 		_spec.SetField(deadletter.FieldKey, field.TypeString, value)
 		_node.Key = value
+	}
+	if value, ok := _c.mutation.Slot(); ok {
+		_spec.SetField(deadletter.FieldSlot, field.TypeInt, value)
+		_node.Slot = value
 	}
 	if value, ok := _c.mutation.Position(); ok {
 		_spec.SetField(deadletter.FieldPosition, field.TypeInt64, value)
@@ -398,6 +423,24 @@ func (u *DeadLetterUpsert) SetKey(v string) *DeadLetterUpsert {
 // UpdateKey sets the "key" field to the value that was provided on create.
 func (u *DeadLetterUpsert) UpdateKey() *DeadLetterUpsert {
 	u.SetExcluded(deadletter.FieldKey)
+	return u
+}
+
+// SetSlot sets the "slot" field.
+func (u *DeadLetterUpsert) SetSlot(v int) *DeadLetterUpsert {
+	u.Set(deadletter.FieldSlot, v)
+	return u
+}
+
+// UpdateSlot sets the "slot" field to the value that was provided on create.
+func (u *DeadLetterUpsert) UpdateSlot() *DeadLetterUpsert {
+	u.SetExcluded(deadletter.FieldSlot)
+	return u
+}
+
+// AddSlot adds v to the "slot" field.
+func (u *DeadLetterUpsert) AddSlot(v int) *DeadLetterUpsert {
+	u.Add(deadletter.FieldSlot, v)
 	return u
 }
 
@@ -636,6 +679,27 @@ func (u *DeadLetterUpsertOne) SetKey(v string) *DeadLetterUpsertOne {
 func (u *DeadLetterUpsertOne) UpdateKey() *DeadLetterUpsertOne {
 	return u.Update(func(s *DeadLetterUpsert) {
 		s.UpdateKey()
+	})
+}
+
+// SetSlot sets the "slot" field.
+func (u *DeadLetterUpsertOne) SetSlot(v int) *DeadLetterUpsertOne {
+	return u.Update(func(s *DeadLetterUpsert) {
+		s.SetSlot(v)
+	})
+}
+
+// AddSlot adds v to the "slot" field.
+func (u *DeadLetterUpsertOne) AddSlot(v int) *DeadLetterUpsertOne {
+	return u.Update(func(s *DeadLetterUpsert) {
+		s.AddSlot(v)
+	})
+}
+
+// UpdateSlot sets the "slot" field to the value that was provided on create.
+func (u *DeadLetterUpsertOne) UpdateSlot() *DeadLetterUpsertOne {
+	return u.Update(func(s *DeadLetterUpsert) {
+		s.UpdateSlot()
 	})
 }
 
@@ -1067,6 +1131,27 @@ func (u *DeadLetterUpsertBulk) SetKey(v string) *DeadLetterUpsertBulk {
 func (u *DeadLetterUpsertBulk) UpdateKey() *DeadLetterUpsertBulk {
 	return u.Update(func(s *DeadLetterUpsert) {
 		s.UpdateKey()
+	})
+}
+
+// SetSlot sets the "slot" field.
+func (u *DeadLetterUpsertBulk) SetSlot(v int) *DeadLetterUpsertBulk {
+	return u.Update(func(s *DeadLetterUpsert) {
+		s.SetSlot(v)
+	})
+}
+
+// AddSlot adds v to the "slot" field.
+func (u *DeadLetterUpsertBulk) AddSlot(v int) *DeadLetterUpsertBulk {
+	return u.Update(func(s *DeadLetterUpsert) {
+		s.AddSlot(v)
+	})
+}
+
+// UpdateSlot sets the "slot" field to the value that was provided on create.
+func (u *DeadLetterUpsertBulk) UpdateSlot() *DeadLetterUpsertBulk {
+	return u.Update(func(s *DeadLetterUpsert) {
+		s.UpdateSlot()
 	})
 }
 

@@ -55,6 +55,27 @@ func (_u *DeadLetterUpdate) SetNillableKey(v *string) *DeadLetterUpdate {
 	return _u
 }
 
+// SetSlot sets the "slot" field.
+func (_u *DeadLetterUpdate) SetSlot(v int) *DeadLetterUpdate {
+	_u.mutation.ResetSlot()
+	_u.mutation.SetSlot(v)
+	return _u
+}
+
+// SetNillableSlot sets the "slot" field if the given value is not nil.
+func (_u *DeadLetterUpdate) SetNillableSlot(v *int) *DeadLetterUpdate {
+	if v != nil {
+		_u.SetSlot(*v)
+	}
+	return _u
+}
+
+// AddSlot adds value to the "slot" field.
+func (_u *DeadLetterUpdate) AddSlot(v int) *DeadLetterUpdate {
+	_u.mutation.AddSlot(v)
+	return _u
+}
+
 // SetPosition sets the "position" field.
 func (_u *DeadLetterUpdate) SetPosition(v int64) *DeadLetterUpdate {
 	_u.mutation.ResetPosition()
@@ -274,6 +295,12 @@ func (_u *DeadLetterUpdate) sqlSave(ctx context.Context) (_node int, err error) 
 	if value, ok := _u.mutation.Key(); ok {
 		_spec.SetField(deadletter.FieldKey, field.TypeString, value)
 	}
+	if value, ok := _u.mutation.Slot(); ok {
+		_spec.SetField(deadletter.FieldSlot, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.AddedSlot(); ok {
+		_spec.AddField(deadletter.FieldSlot, field.TypeInt, value)
+	}
 	if value, ok := _u.mutation.Position(); ok {
 		_spec.SetField(deadletter.FieldPosition, field.TypeInt64, value)
 	}
@@ -367,6 +394,27 @@ func (_u *DeadLetterUpdateOne) SetNillableKey(v *string) *DeadLetterUpdateOne {
 	if v != nil {
 		_u.SetKey(*v)
 	}
+	return _u
+}
+
+// SetSlot sets the "slot" field.
+func (_u *DeadLetterUpdateOne) SetSlot(v int) *DeadLetterUpdateOne {
+	_u.mutation.ResetSlot()
+	_u.mutation.SetSlot(v)
+	return _u
+}
+
+// SetNillableSlot sets the "slot" field if the given value is not nil.
+func (_u *DeadLetterUpdateOne) SetNillableSlot(v *int) *DeadLetterUpdateOne {
+	if v != nil {
+		_u.SetSlot(*v)
+	}
+	return _u
+}
+
+// AddSlot adds value to the "slot" field.
+func (_u *DeadLetterUpdateOne) AddSlot(v int) *DeadLetterUpdateOne {
+	_u.mutation.AddSlot(v)
 	return _u
 }
 
@@ -618,6 +666,12 @@ func (_u *DeadLetterUpdateOne) sqlSave(ctx context.Context) (_node *DeadLetter, 
 	}
 	if value, ok := _u.mutation.Key(); ok {
 		_spec.SetField(deadletter.FieldKey, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.Slot(); ok {
+		_spec.SetField(deadletter.FieldSlot, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.AddedSlot(); ok {
+		_spec.AddField(deadletter.FieldSlot, field.TypeInt, value)
 	}
 	if value, ok := _u.mutation.Position(); ok {
 		_spec.SetField(deadletter.FieldPosition, field.TypeInt64, value)

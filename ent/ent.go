@@ -19,6 +19,7 @@ import (
 	"github.com/avhub/avhub/ent/counter"
 	"github.com/avhub/avhub/ent/cursor"
 	"github.com/avhub/avhub/ent/deadletter"
+	"github.com/avhub/avhub/ent/hubpresence"
 	"github.com/avhub/avhub/ent/identity"
 	"github.com/avhub/avhub/ent/identitysession"
 	"github.com/avhub/avhub/ent/invitation"
@@ -28,6 +29,7 @@ import (
 	"github.com/avhub/avhub/ent/membership"
 	"github.com/avhub/avhub/ent/mirrorgrave"
 	"github.com/avhub/avhub/ent/organization"
+	"github.com/avhub/avhub/ent/plugin"
 	"github.com/avhub/avhub/ent/pluginstate"
 	"github.com/avhub/avhub/ent/reappliedevent"
 	"github.com/avhub/avhub/ent/seenevent"
@@ -102,6 +104,7 @@ func checkColumn(t, c string) error {
 			counter.Table:         counter.ValidColumn,
 			cursor.Table:          cursor.ValidColumn,
 			deadletter.Table:      deadletter.ValidColumn,
+			hubpresence.Table:     hubpresence.ValidColumn,
 			identity.Table:        identity.ValidColumn,
 			identitysession.Table: identitysession.ValidColumn,
 			invitation.Table:      invitation.ValidColumn,
@@ -111,6 +114,7 @@ func checkColumn(t, c string) error {
 			membership.Table:      membership.ValidColumn,
 			mirrorgrave.Table:     mirrorgrave.ValidColumn,
 			organization.Table:    organization.ValidColumn,
+			plugin.Table:          plugin.ValidColumn,
 			pluginstate.Table:     pluginstate.ValidColumn,
 			reappliedevent.Table:  reappliedevent.ValidColumn,
 			ssoprovider.Table:     ssoprovider.ValidColumn,

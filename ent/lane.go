@@ -21,6 +21,8 @@ type Lane struct {
 	Plugin string `json:"plugin,omitempty"`
 	// Key holds the value of the "key" field.
 	Key string `json:"key,omitempty"`
+	// of the key, which decides its partition; -1: not computed yet
+	Slot int `json:"slot,omitempty"`
 	// position of the first unsettled event
 	Head int64 `json:"head,omitempty"`
 	// failed attempts at the head
@@ -45,7 +47,7 @@ func (*Lane) scanValues(columns []string) ([]any, error) {
 		switch columns[i] {
 		case lane.FieldHistory:
 			values[i] = new([]byte)
-		case lane.FieldHead, lane.FieldAttempts, lane.FieldSince, lane.FieldNextAt, lane.FieldDiscard:
+		case lane.FieldSlot, lane.FieldHead, lane.FieldAttempts, lane.FieldSince, lane.FieldNextAt, lane.FieldDiscard:
 			values[i] = new(sql.NullInt64)
 		case lane.FieldID, lane.FieldPlugin, lane.FieldKey, lane.FieldLastError:
 			values[i] = new(sql.NullString)
@@ -81,6 +83,12 @@ func (_m *Lane) assignValues(columns []string, values []any) error {
 				return fmt.Errorf("unexpected type %T for field key", values[i])
 			} else if value.Valid {
 				_m.Key = value.String
+			}
+		case lane.FieldSlot:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field slot", values[i])
+			} else if value.Valid {
+				_m.Slot = int(value.Int64)
 			}
 		case lane.FieldHead:
 			if value, ok := values[i].(*sql.NullInt64); !ok {
@@ -165,6 +173,9 @@ func (_m *Lane) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("key=")
 	builder.WriteString(_m.Key)
+	builder.WriteString(", ")
+	builder.WriteString("slot=")
+	builder.WriteString(fmt.Sprintf("%v", _m.Slot))
 	builder.WriteString(", ")
 	builder.WriteString("head=")
 	builder.WriteString(fmt.Sprintf("%v", _m.Head))

@@ -34,6 +34,20 @@ func (_c *LaneCreate) SetKey(v string) *LaneCreate {
 	return _c
 }
 
+// SetSlot sets the "slot" field.
+func (_c *LaneCreate) SetSlot(v int) *LaneCreate {
+	_c.mutation.SetSlot(v)
+	return _c
+}
+
+// SetNillableSlot sets the "slot" field if the given value is not nil.
+func (_c *LaneCreate) SetNillableSlot(v *int) *LaneCreate {
+	if v != nil {
+		_c.SetSlot(*v)
+	}
+	return _c
+}
+
 // SetHead sets the "head" field.
 func (_c *LaneCreate) SetHead(v int64) *LaneCreate {
 	_c.mutation.SetHead(v)
@@ -157,6 +171,10 @@ func (_c *LaneCreate) ExecX(ctx context.Context) {
 
 // defaults sets the default values of the builder before save.
 func (_c *LaneCreate) defaults() {
+	if _, ok := _c.mutation.Slot(); !ok {
+		v := lane.DefaultSlot
+		_c.mutation.SetSlot(v)
+	}
 	if _, ok := _c.mutation.Attempts(); !ok {
 		v := lane.DefaultAttempts
 		_c.mutation.SetAttempts(v)
@@ -186,6 +204,9 @@ func (_c *LaneCreate) check() error {
 	}
 	if _, ok := _c.mutation.Key(); !ok {
 		return &ValidationError{Name: "key", err: errors.New(`ent: missing required field "Lane.key"`)}
+	}
+	if _, ok := _c.mutation.Slot(); !ok {
+		return &ValidationError{Name: "slot", err: errors.New(`ent: missing required field "Lane.slot"`)}
 	}
 	if _, ok := _c.mutation.Head(); !ok {
 		return &ValidationError{Name: "head", err: errors.New(`ent: missing required field "Lane.head"`)}
@@ -248,6 +269,10 @@ func (_c *LaneCreate) createSpec() (*Lane, *sqlgraph.CreateSpec) {
 	if value, ok := _c.mutation.Key(); ok {
 		_spec.SetField(lane.FieldKey, field.TypeString, value)
 		_node.Key = value
+	}
+	if value, ok := _c.mutation.Slot(); ok {
+		_spec.SetField(lane.FieldSlot, field.TypeInt, value)
+		_node.Slot = value
 	}
 	if value, ok := _c.mutation.Head(); ok {
 		_spec.SetField(lane.FieldHead, field.TypeInt64, value)
@@ -350,6 +375,24 @@ func (u *LaneUpsert) SetKey(v string) *LaneUpsert {
 // UpdateKey sets the "key" field to the value that was provided on create.
 func (u *LaneUpsert) UpdateKey() *LaneUpsert {
 	u.SetExcluded(lane.FieldKey)
+	return u
+}
+
+// SetSlot sets the "slot" field.
+func (u *LaneUpsert) SetSlot(v int) *LaneUpsert {
+	u.Set(lane.FieldSlot, v)
+	return u
+}
+
+// UpdateSlot sets the "slot" field to the value that was provided on create.
+func (u *LaneUpsert) UpdateSlot() *LaneUpsert {
+	u.SetExcluded(lane.FieldSlot)
+	return u
+}
+
+// AddSlot adds v to the "slot" field.
+func (u *LaneUpsert) AddSlot(v int) *LaneUpsert {
+	u.Add(lane.FieldSlot, v)
 	return u
 }
 
@@ -546,6 +589,27 @@ func (u *LaneUpsertOne) SetKey(v string) *LaneUpsertOne {
 func (u *LaneUpsertOne) UpdateKey() *LaneUpsertOne {
 	return u.Update(func(s *LaneUpsert) {
 		s.UpdateKey()
+	})
+}
+
+// SetSlot sets the "slot" field.
+func (u *LaneUpsertOne) SetSlot(v int) *LaneUpsertOne {
+	return u.Update(func(s *LaneUpsert) {
+		s.SetSlot(v)
+	})
+}
+
+// AddSlot adds v to the "slot" field.
+func (u *LaneUpsertOne) AddSlot(v int) *LaneUpsertOne {
+	return u.Update(func(s *LaneUpsert) {
+		s.AddSlot(v)
+	})
+}
+
+// UpdateSlot sets the "slot" field to the value that was provided on create.
+func (u *LaneUpsertOne) UpdateSlot() *LaneUpsertOne {
+	return u.Update(func(s *LaneUpsert) {
+		s.UpdateSlot()
 	})
 }
 
@@ -929,6 +993,27 @@ func (u *LaneUpsertBulk) SetKey(v string) *LaneUpsertBulk {
 func (u *LaneUpsertBulk) UpdateKey() *LaneUpsertBulk {
 	return u.Update(func(s *LaneUpsert) {
 		s.UpdateKey()
+	})
+}
+
+// SetSlot sets the "slot" field.
+func (u *LaneUpsertBulk) SetSlot(v int) *LaneUpsertBulk {
+	return u.Update(func(s *LaneUpsert) {
+		s.SetSlot(v)
+	})
+}
+
+// AddSlot adds v to the "slot" field.
+func (u *LaneUpsertBulk) AddSlot(v int) *LaneUpsertBulk {
+	return u.Update(func(s *LaneUpsert) {
+		s.AddSlot(v)
+	})
+}
+
+// UpdateSlot sets the "slot" field to the value that was provided on create.
+func (u *LaneUpsertBulk) UpdateSlot() *LaneUpsertBulk {
+	return u.Update(func(s *LaneUpsert) {
+		s.UpdateSlot()
 	})
 }
 

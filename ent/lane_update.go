@@ -55,6 +55,27 @@ func (_u *LaneUpdate) SetNillableKey(v *string) *LaneUpdate {
 	return _u
 }
 
+// SetSlot sets the "slot" field.
+func (_u *LaneUpdate) SetSlot(v int) *LaneUpdate {
+	_u.mutation.ResetSlot()
+	_u.mutation.SetSlot(v)
+	return _u
+}
+
+// SetNillableSlot sets the "slot" field if the given value is not nil.
+func (_u *LaneUpdate) SetNillableSlot(v *int) *LaneUpdate {
+	if v != nil {
+		_u.SetSlot(*v)
+	}
+	return _u
+}
+
+// AddSlot adds value to the "slot" field.
+func (_u *LaneUpdate) AddSlot(v int) *LaneUpdate {
+	_u.mutation.AddSlot(v)
+	return _u
+}
+
 // SetHead sets the "head" field.
 func (_u *LaneUpdate) SetHead(v int64) *LaneUpdate {
 	_u.mutation.ResetHead()
@@ -233,6 +254,12 @@ func (_u *LaneUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	if value, ok := _u.mutation.Key(); ok {
 		_spec.SetField(lane.FieldKey, field.TypeString, value)
 	}
+	if value, ok := _u.mutation.Slot(); ok {
+		_spec.SetField(lane.FieldSlot, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.AddedSlot(); ok {
+		_spec.AddField(lane.FieldSlot, field.TypeInt, value)
+	}
 	if value, ok := _u.mutation.Head(); ok {
 		_spec.SetField(lane.FieldHead, field.TypeInt64, value)
 	}
@@ -317,6 +344,27 @@ func (_u *LaneUpdateOne) SetNillableKey(v *string) *LaneUpdateOne {
 	if v != nil {
 		_u.SetKey(*v)
 	}
+	return _u
+}
+
+// SetSlot sets the "slot" field.
+func (_u *LaneUpdateOne) SetSlot(v int) *LaneUpdateOne {
+	_u.mutation.ResetSlot()
+	_u.mutation.SetSlot(v)
+	return _u
+}
+
+// SetNillableSlot sets the "slot" field if the given value is not nil.
+func (_u *LaneUpdateOne) SetNillableSlot(v *int) *LaneUpdateOne {
+	if v != nil {
+		_u.SetSlot(*v)
+	}
+	return _u
+}
+
+// AddSlot adds value to the "slot" field.
+func (_u *LaneUpdateOne) AddSlot(v int) *LaneUpdateOne {
+	_u.mutation.AddSlot(v)
 	return _u
 }
 
@@ -527,6 +575,12 @@ func (_u *LaneUpdateOne) sqlSave(ctx context.Context) (_node *Lane, err error) {
 	}
 	if value, ok := _u.mutation.Key(); ok {
 		_spec.SetField(lane.FieldKey, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.Slot(); ok {
+		_spec.SetField(lane.FieldSlot, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.AddedSlot(); ok {
+		_spec.AddField(lane.FieldSlot, field.TypeInt, value)
 	}
 	if value, ok := _u.mutation.Head(); ok {
 		_spec.SetField(lane.FieldHead, field.TypeInt64, value)

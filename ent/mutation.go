@@ -19,6 +19,7 @@ import (
 	"github.com/avhub/avhub/ent/counter"
 	"github.com/avhub/avhub/ent/cursor"
 	"github.com/avhub/avhub/ent/deadletter"
+	"github.com/avhub/avhub/ent/hubpresence"
 	"github.com/avhub/avhub/ent/identity"
 	"github.com/avhub/avhub/ent/identitysession"
 	"github.com/avhub/avhub/ent/invitation"
@@ -28,6 +29,7 @@ import (
 	"github.com/avhub/avhub/ent/membership"
 	"github.com/avhub/avhub/ent/mirrorgrave"
 	"github.com/avhub/avhub/ent/organization"
+	"github.com/avhub/avhub/ent/plugin"
 	"github.com/avhub/avhub/ent/pluginstate"
 	"github.com/avhub/avhub/ent/predicate"
 	"github.com/avhub/avhub/ent/reappliedevent"
@@ -54,6 +56,7 @@ const (
 	TypeCounter         = "Counter"
 	TypeCursor          = "Cursor"
 	TypeDeadLetter      = "DeadLetter"
+	TypeHubPresence     = "HubPresence"
 	TypeIdentity        = "Identity"
 	TypeIdentitySession = "IdentitySession"
 	TypeInvitation      = "Invitation"
@@ -63,6 +66,7 @@ const (
 	TypeMembership      = "Membership"
 	TypeMirrorGrave     = "MirrorGrave"
 	TypeOrganization    = "Organization"
+	TypePlugin          = "Plugin"
 	TypePluginState     = "PluginState"
 	TypeReappliedEvent  = "ReappliedEvent"
 	TypeSSOProvider     = "SSOProvider"
@@ -4925,11 +4929,17 @@ type CursorMutation struct {
 	op            Op
 	typ           string
 	id            *string
+	plugin        *string
+	partition     *int
+	addpartition  *int
 	position      *int64
 	addposition   *int64
 	epoch         *int64
 	addepoch      *int64
 	owner         *string
+	expires_at    *int64
+	addexpires_at *int64
+	floors        *[]byte
 	state         *string
 	reason        *string
 	version       *string
@@ -5046,6 +5056,98 @@ func (m *CursorMutation) IDs(ctx context.Context) ([]string, error) {
 	default:
 		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
 	}
+}
+
+// SetPlugin sets the "plugin" field.
+func (m *CursorMutation) SetPlugin(s string) {
+	m.plugin = &s
+}
+
+// Plugin returns the value of the "plugin" field in the mutation.
+func (m *CursorMutation) Plugin() (r string, exists bool) {
+	v := m.plugin
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPlugin returns the old "plugin" field's value of the Cursor entity.
+// If the Cursor object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CursorMutation) OldPlugin(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPlugin is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPlugin requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPlugin: %w", err)
+	}
+	return oldValue.Plugin, nil
+}
+
+// ResetPlugin resets all changes to the "plugin" field.
+func (m *CursorMutation) ResetPlugin() {
+	m.plugin = nil
+}
+
+// SetPartition sets the "partition" field.
+func (m *CursorMutation) SetPartition(i int) {
+	m.partition = &i
+	m.addpartition = nil
+}
+
+// Partition returns the value of the "partition" field in the mutation.
+func (m *CursorMutation) Partition() (r int, exists bool) {
+	v := m.partition
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPartition returns the old "partition" field's value of the Cursor entity.
+// If the Cursor object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CursorMutation) OldPartition(ctx context.Context) (v int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPartition is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPartition requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPartition: %w", err)
+	}
+	return oldValue.Partition, nil
+}
+
+// AddPartition adds i to the "partition" field.
+func (m *CursorMutation) AddPartition(i int) {
+	if m.addpartition != nil {
+		*m.addpartition += i
+	} else {
+		m.addpartition = &i
+	}
+}
+
+// AddedPartition returns the value that was added to the "partition" field in this mutation.
+func (m *CursorMutation) AddedPartition() (r int, exists bool) {
+	v := m.addpartition
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetPartition resets all changes to the "partition" field.
+func (m *CursorMutation) ResetPartition() {
+	m.partition = nil
+	m.addpartition = nil
 }
 
 // SetPosition sets the "position" field.
@@ -5194,6 +5296,111 @@ func (m *CursorMutation) OldOwner(ctx context.Context) (v string, err error) {
 // ResetOwner resets all changes to the "owner" field.
 func (m *CursorMutation) ResetOwner() {
 	m.owner = nil
+}
+
+// SetExpiresAt sets the "expires_at" field.
+func (m *CursorMutation) SetExpiresAt(i int64) {
+	m.expires_at = &i
+	m.addexpires_at = nil
+}
+
+// ExpiresAt returns the value of the "expires_at" field in the mutation.
+func (m *CursorMutation) ExpiresAt() (r int64, exists bool) {
+	v := m.expires_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldExpiresAt returns the old "expires_at" field's value of the Cursor entity.
+// If the Cursor object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CursorMutation) OldExpiresAt(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldExpiresAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldExpiresAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldExpiresAt: %w", err)
+	}
+	return oldValue.ExpiresAt, nil
+}
+
+// AddExpiresAt adds i to the "expires_at" field.
+func (m *CursorMutation) AddExpiresAt(i int64) {
+	if m.addexpires_at != nil {
+		*m.addexpires_at += i
+	} else {
+		m.addexpires_at = &i
+	}
+}
+
+// AddedExpiresAt returns the value that was added to the "expires_at" field in this mutation.
+func (m *CursorMutation) AddedExpiresAt() (r int64, exists bool) {
+	v := m.addexpires_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetExpiresAt resets all changes to the "expires_at" field.
+func (m *CursorMutation) ResetExpiresAt() {
+	m.expires_at = nil
+	m.addexpires_at = nil
+}
+
+// SetFloors sets the "floors" field.
+func (m *CursorMutation) SetFloors(b []byte) {
+	m.floors = &b
+}
+
+// Floors returns the value of the "floors" field in the mutation.
+func (m *CursorMutation) Floors() (r []byte, exists bool) {
+	v := m.floors
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldFloors returns the old "floors" field's value of the Cursor entity.
+// If the Cursor object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CursorMutation) OldFloors(ctx context.Context) (v []byte, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldFloors is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldFloors requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldFloors: %w", err)
+	}
+	return oldValue.Floors, nil
+}
+
+// ClearFloors clears the value of the "floors" field.
+func (m *CursorMutation) ClearFloors() {
+	m.floors = nil
+	m.clearedFields[cursor.FieldFloors] = struct{}{}
+}
+
+// FloorsCleared returns if the "floors" field was cleared in this mutation.
+func (m *CursorMutation) FloorsCleared() bool {
+	_, ok := m.clearedFields[cursor.FieldFloors]
+	return ok
+}
+
+// ResetFloors resets all changes to the "floors" field.
+func (m *CursorMutation) ResetFloors() {
+	m.floors = nil
+	delete(m.clearedFields, cursor.FieldFloors)
 }
 
 // SetState sets the "state" field.
@@ -5486,7 +5693,13 @@ func (m *CursorMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *CursorMutation) Fields() []string {
-	fields := make([]string, 0, 9)
+	fields := make([]string, 0, 13)
+	if m.plugin != nil {
+		fields = append(fields, cursor.FieldPlugin)
+	}
+	if m.partition != nil {
+		fields = append(fields, cursor.FieldPartition)
+	}
 	if m.position != nil {
 		fields = append(fields, cursor.FieldPosition)
 	}
@@ -5495,6 +5708,12 @@ func (m *CursorMutation) Fields() []string {
 	}
 	if m.owner != nil {
 		fields = append(fields, cursor.FieldOwner)
+	}
+	if m.expires_at != nil {
+		fields = append(fields, cursor.FieldExpiresAt)
+	}
+	if m.floors != nil {
+		fields = append(fields, cursor.FieldFloors)
 	}
 	if m.state != nil {
 		fields = append(fields, cursor.FieldState)
@@ -5522,12 +5741,20 @@ func (m *CursorMutation) Fields() []string {
 // schema.
 func (m *CursorMutation) Field(name string) (ent.Value, bool) {
 	switch name {
+	case cursor.FieldPlugin:
+		return m.Plugin()
+	case cursor.FieldPartition:
+		return m.Partition()
 	case cursor.FieldPosition:
 		return m.Position()
 	case cursor.FieldEpoch:
 		return m.Epoch()
 	case cursor.FieldOwner:
 		return m.Owner()
+	case cursor.FieldExpiresAt:
+		return m.ExpiresAt()
+	case cursor.FieldFloors:
+		return m.Floors()
 	case cursor.FieldState:
 		return m.State()
 	case cursor.FieldReason:
@@ -5549,12 +5776,20 @@ func (m *CursorMutation) Field(name string) (ent.Value, bool) {
 // database failed.
 func (m *CursorMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
 	switch name {
+	case cursor.FieldPlugin:
+		return m.OldPlugin(ctx)
+	case cursor.FieldPartition:
+		return m.OldPartition(ctx)
 	case cursor.FieldPosition:
 		return m.OldPosition(ctx)
 	case cursor.FieldEpoch:
 		return m.OldEpoch(ctx)
 	case cursor.FieldOwner:
 		return m.OldOwner(ctx)
+	case cursor.FieldExpiresAt:
+		return m.OldExpiresAt(ctx)
+	case cursor.FieldFloors:
+		return m.OldFloors(ctx)
 	case cursor.FieldState:
 		return m.OldState(ctx)
 	case cursor.FieldReason:
@@ -5576,6 +5811,20 @@ func (m *CursorMutation) OldField(ctx context.Context, name string) (ent.Value, 
 // type.
 func (m *CursorMutation) SetField(name string, value ent.Value) error {
 	switch name {
+	case cursor.FieldPlugin:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPlugin(v)
+		return nil
+	case cursor.FieldPartition:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPartition(v)
+		return nil
 	case cursor.FieldPosition:
 		v, ok := value.(int64)
 		if !ok {
@@ -5596,6 +5845,20 @@ func (m *CursorMutation) SetField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.SetOwner(v)
+		return nil
+	case cursor.FieldExpiresAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetExpiresAt(v)
+		return nil
+	case cursor.FieldFloors:
+		v, ok := value.([]byte)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetFloors(v)
 		return nil
 	case cursor.FieldState:
 		v, ok := value.(string)
@@ -5647,11 +5910,17 @@ func (m *CursorMutation) SetField(name string, value ent.Value) error {
 // this mutation.
 func (m *CursorMutation) AddedFields() []string {
 	var fields []string
+	if m.addpartition != nil {
+		fields = append(fields, cursor.FieldPartition)
+	}
 	if m.addposition != nil {
 		fields = append(fields, cursor.FieldPosition)
 	}
 	if m.addepoch != nil {
 		fields = append(fields, cursor.FieldEpoch)
+	}
+	if m.addexpires_at != nil {
+		fields = append(fields, cursor.FieldExpiresAt)
 	}
 	if m.addrestarts != nil {
 		fields = append(fields, cursor.FieldRestarts)
@@ -5667,10 +5936,14 @@ func (m *CursorMutation) AddedFields() []string {
 // was not set, or was not defined in the schema.
 func (m *CursorMutation) AddedField(name string) (ent.Value, bool) {
 	switch name {
+	case cursor.FieldPartition:
+		return m.AddedPartition()
 	case cursor.FieldPosition:
 		return m.AddedPosition()
 	case cursor.FieldEpoch:
 		return m.AddedEpoch()
+	case cursor.FieldExpiresAt:
+		return m.AddedExpiresAt()
 	case cursor.FieldRestarts:
 		return m.AddedRestarts()
 	case cursor.FieldUpdatedAt:
@@ -5684,6 +5957,13 @@ func (m *CursorMutation) AddedField(name string) (ent.Value, bool) {
 // type.
 func (m *CursorMutation) AddField(name string, value ent.Value) error {
 	switch name {
+	case cursor.FieldPartition:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddPartition(v)
+		return nil
 	case cursor.FieldPosition:
 		v, ok := value.(int64)
 		if !ok {
@@ -5697,6 +5977,13 @@ func (m *CursorMutation) AddField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.AddEpoch(v)
+		return nil
+	case cursor.FieldExpiresAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddExpiresAt(v)
 		return nil
 	case cursor.FieldRestarts:
 		v, ok := value.(int64)
@@ -5719,7 +6006,11 @@ func (m *CursorMutation) AddField(name string, value ent.Value) error {
 // ClearedFields returns all nullable fields that were cleared during this
 // mutation.
 func (m *CursorMutation) ClearedFields() []string {
-	return nil
+	var fields []string
+	if m.FieldCleared(cursor.FieldFloors) {
+		fields = append(fields, cursor.FieldFloors)
+	}
+	return fields
 }
 
 // FieldCleared returns a boolean indicating if a field with the given name was
@@ -5732,6 +6023,11 @@ func (m *CursorMutation) FieldCleared(name string) bool {
 // ClearField clears the value of the field with the given name. It returns an
 // error if the field is not defined in the schema.
 func (m *CursorMutation) ClearField(name string) error {
+	switch name {
+	case cursor.FieldFloors:
+		m.ClearFloors()
+		return nil
+	}
 	return fmt.Errorf("unknown Cursor nullable field %s", name)
 }
 
@@ -5739,6 +6035,12 @@ func (m *CursorMutation) ClearField(name string) error {
 // It returns an error if the field is not defined in the schema.
 func (m *CursorMutation) ResetField(name string) error {
 	switch name {
+	case cursor.FieldPlugin:
+		m.ResetPlugin()
+		return nil
+	case cursor.FieldPartition:
+		m.ResetPartition()
+		return nil
 	case cursor.FieldPosition:
 		m.ResetPosition()
 		return nil
@@ -5747,6 +6049,12 @@ func (m *CursorMutation) ResetField(name string) error {
 		return nil
 	case cursor.FieldOwner:
 		m.ResetOwner()
+		return nil
+	case cursor.FieldExpiresAt:
+		m.ResetExpiresAt()
+		return nil
+	case cursor.FieldFloors:
+		m.ResetFloors()
 		return nil
 	case cursor.FieldState:
 		m.ResetState()
@@ -5826,6 +6134,8 @@ type DeadLetterMutation struct {
 	id            *int64
 	plugin        *string
 	key           *string
+	slot          *int
+	addslot       *int
 	position      *int64
 	addposition   *int64
 	event_id      *string
@@ -6021,6 +6331,62 @@ func (m *DeadLetterMutation) OldKey(ctx context.Context) (v string, err error) {
 // ResetKey resets all changes to the "key" field.
 func (m *DeadLetterMutation) ResetKey() {
 	m.key = nil
+}
+
+// SetSlot sets the "slot" field.
+func (m *DeadLetterMutation) SetSlot(i int) {
+	m.slot = &i
+	m.addslot = nil
+}
+
+// Slot returns the value of the "slot" field in the mutation.
+func (m *DeadLetterMutation) Slot() (r int, exists bool) {
+	v := m.slot
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSlot returns the old "slot" field's value of the DeadLetter entity.
+// If the DeadLetter object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *DeadLetterMutation) OldSlot(ctx context.Context) (v int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSlot is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSlot requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSlot: %w", err)
+	}
+	return oldValue.Slot, nil
+}
+
+// AddSlot adds i to the "slot" field.
+func (m *DeadLetterMutation) AddSlot(i int) {
+	if m.addslot != nil {
+		*m.addslot += i
+	} else {
+		m.addslot = &i
+	}
+}
+
+// AddedSlot returns the value that was added to the "slot" field in this mutation.
+func (m *DeadLetterMutation) AddedSlot() (r int, exists bool) {
+	v := m.addslot
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetSlot resets all changes to the "slot" field.
+func (m *DeadLetterMutation) ResetSlot() {
+	m.slot = nil
+	m.addslot = nil
 }
 
 // SetPosition sets the "position" field.
@@ -6546,12 +6912,15 @@ func (m *DeadLetterMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *DeadLetterMutation) Fields() []string {
-	fields := make([]string, 0, 13)
+	fields := make([]string, 0, 14)
 	if m.plugin != nil {
 		fields = append(fields, deadletter.FieldPlugin)
 	}
 	if m.key != nil {
 		fields = append(fields, deadletter.FieldKey)
+	}
+	if m.slot != nil {
+		fields = append(fields, deadletter.FieldSlot)
 	}
 	if m.position != nil {
 		fields = append(fields, deadletter.FieldPosition)
@@ -6598,6 +6967,8 @@ func (m *DeadLetterMutation) Field(name string) (ent.Value, bool) {
 		return m.Plugin()
 	case deadletter.FieldKey:
 		return m.Key()
+	case deadletter.FieldSlot:
+		return m.Slot()
 	case deadletter.FieldPosition:
 		return m.Position()
 	case deadletter.FieldEventID:
@@ -6633,6 +7004,8 @@ func (m *DeadLetterMutation) OldField(ctx context.Context, name string) (ent.Val
 		return m.OldPlugin(ctx)
 	case deadletter.FieldKey:
 		return m.OldKey(ctx)
+	case deadletter.FieldSlot:
+		return m.OldSlot(ctx)
 	case deadletter.FieldPosition:
 		return m.OldPosition(ctx)
 	case deadletter.FieldEventID:
@@ -6677,6 +7050,13 @@ func (m *DeadLetterMutation) SetField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.SetKey(v)
+		return nil
+	case deadletter.FieldSlot:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSlot(v)
 		return nil
 	case deadletter.FieldPosition:
 		v, ok := value.(int64)
@@ -6763,6 +7143,9 @@ func (m *DeadLetterMutation) SetField(name string, value ent.Value) error {
 // this mutation.
 func (m *DeadLetterMutation) AddedFields() []string {
 	var fields []string
+	if m.addslot != nil {
+		fields = append(fields, deadletter.FieldSlot)
+	}
 	if m.addposition != nil {
 		fields = append(fields, deadletter.FieldPosition)
 	}
@@ -6783,6 +7166,8 @@ func (m *DeadLetterMutation) AddedFields() []string {
 // was not set, or was not defined in the schema.
 func (m *DeadLetterMutation) AddedField(name string) (ent.Value, bool) {
 	switch name {
+	case deadletter.FieldSlot:
+		return m.AddedSlot()
 	case deadletter.FieldPosition:
 		return m.AddedPosition()
 	case deadletter.FieldAttempts:
@@ -6800,6 +7185,13 @@ func (m *DeadLetterMutation) AddedField(name string) (ent.Value, bool) {
 // type.
 func (m *DeadLetterMutation) AddField(name string, value ent.Value) error {
 	switch name {
+	case deadletter.FieldSlot:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddSlot(v)
+		return nil
 	case deadletter.FieldPosition:
 		v, ok := value.(int64)
 		if !ok {
@@ -6869,6 +7261,9 @@ func (m *DeadLetterMutation) ResetField(name string) error {
 		return nil
 	case deadletter.FieldKey:
 		m.ResetKey()
+		return nil
+	case deadletter.FieldSlot:
+		m.ResetSlot()
 		return nil
 	case deadletter.FieldPosition:
 		m.ResetPosition()
@@ -6953,6 +7348,515 @@ func (m *DeadLetterMutation) ClearEdge(name string) error {
 // It returns an error if the edge is not defined in the schema.
 func (m *DeadLetterMutation) ResetEdge(name string) error {
 	return fmt.Errorf("unknown DeadLetter edge %s", name)
+}
+
+// HubPresenceMutation represents an operation that mutates the HubPresence nodes in the graph.
+type HubPresenceMutation struct {
+	config
+	op            Op
+	typ           string
+	id            *string
+	name          *string
+	started       *int64
+	addstarted    *int64
+	expires_at    *int64
+	addexpires_at *int64
+	clearedFields map[string]struct{}
+	done          bool
+	oldValue      func(context.Context) (*HubPresence, error)
+	predicates    []predicate.HubPresence
+}
+
+var _ ent.Mutation = (*HubPresenceMutation)(nil)
+
+// hubpresenceOption allows management of the mutation configuration using functional options.
+type hubpresenceOption func(*HubPresenceMutation)
+
+// newHubPresenceMutation creates new mutation for the HubPresence entity.
+func newHubPresenceMutation(c config, op Op, opts ...hubpresenceOption) *HubPresenceMutation {
+	m := &HubPresenceMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeHubPresence,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withHubPresenceID sets the ID field of the mutation.
+func withHubPresenceID(id string) hubpresenceOption {
+	return func(m *HubPresenceMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *HubPresence
+		)
+		m.oldValue = func(ctx context.Context) (*HubPresence, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().HubPresence.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withHubPresence sets the old HubPresence of the mutation.
+func withHubPresence(node *HubPresence) hubpresenceOption {
+	return func(m *HubPresenceMutation) {
+		m.oldValue = func(context.Context) (*HubPresence, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m HubPresenceMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m HubPresenceMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of HubPresence entities.
+func (m *HubPresenceMutation) SetID(id string) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *HubPresenceMutation) ID() (id string, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *HubPresenceMutation) IDs(ctx context.Context) ([]string, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []string{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().HubPresence.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetName sets the "name" field.
+func (m *HubPresenceMutation) SetName(s string) {
+	m.name = &s
+}
+
+// Name returns the value of the "name" field in the mutation.
+func (m *HubPresenceMutation) Name() (r string, exists bool) {
+	v := m.name
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldName returns the old "name" field's value of the HubPresence entity.
+// If the HubPresence object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *HubPresenceMutation) OldName(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldName is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldName requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldName: %w", err)
+	}
+	return oldValue.Name, nil
+}
+
+// ResetName resets all changes to the "name" field.
+func (m *HubPresenceMutation) ResetName() {
+	m.name = nil
+}
+
+// SetStarted sets the "started" field.
+func (m *HubPresenceMutation) SetStarted(i int64) {
+	m.started = &i
+	m.addstarted = nil
+}
+
+// Started returns the value of the "started" field in the mutation.
+func (m *HubPresenceMutation) Started() (r int64, exists bool) {
+	v := m.started
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldStarted returns the old "started" field's value of the HubPresence entity.
+// If the HubPresence object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *HubPresenceMutation) OldStarted(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldStarted is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldStarted requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldStarted: %w", err)
+	}
+	return oldValue.Started, nil
+}
+
+// AddStarted adds i to the "started" field.
+func (m *HubPresenceMutation) AddStarted(i int64) {
+	if m.addstarted != nil {
+		*m.addstarted += i
+	} else {
+		m.addstarted = &i
+	}
+}
+
+// AddedStarted returns the value that was added to the "started" field in this mutation.
+func (m *HubPresenceMutation) AddedStarted() (r int64, exists bool) {
+	v := m.addstarted
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetStarted resets all changes to the "started" field.
+func (m *HubPresenceMutation) ResetStarted() {
+	m.started = nil
+	m.addstarted = nil
+}
+
+// SetExpiresAt sets the "expires_at" field.
+func (m *HubPresenceMutation) SetExpiresAt(i int64) {
+	m.expires_at = &i
+	m.addexpires_at = nil
+}
+
+// ExpiresAt returns the value of the "expires_at" field in the mutation.
+func (m *HubPresenceMutation) ExpiresAt() (r int64, exists bool) {
+	v := m.expires_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldExpiresAt returns the old "expires_at" field's value of the HubPresence entity.
+// If the HubPresence object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *HubPresenceMutation) OldExpiresAt(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldExpiresAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldExpiresAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldExpiresAt: %w", err)
+	}
+	return oldValue.ExpiresAt, nil
+}
+
+// AddExpiresAt adds i to the "expires_at" field.
+func (m *HubPresenceMutation) AddExpiresAt(i int64) {
+	if m.addexpires_at != nil {
+		*m.addexpires_at += i
+	} else {
+		m.addexpires_at = &i
+	}
+}
+
+// AddedExpiresAt returns the value that was added to the "expires_at" field in this mutation.
+func (m *HubPresenceMutation) AddedExpiresAt() (r int64, exists bool) {
+	v := m.addexpires_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetExpiresAt resets all changes to the "expires_at" field.
+func (m *HubPresenceMutation) ResetExpiresAt() {
+	m.expires_at = nil
+	m.addexpires_at = nil
+}
+
+// Where appends a list predicates to the HubPresenceMutation builder.
+func (m *HubPresenceMutation) Where(ps ...predicate.HubPresence) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the HubPresenceMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *HubPresenceMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.HubPresence, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *HubPresenceMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *HubPresenceMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (HubPresence).
+func (m *HubPresenceMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *HubPresenceMutation) Fields() []string {
+	fields := make([]string, 0, 3)
+	if m.name != nil {
+		fields = append(fields, hubpresence.FieldName)
+	}
+	if m.started != nil {
+		fields = append(fields, hubpresence.FieldStarted)
+	}
+	if m.expires_at != nil {
+		fields = append(fields, hubpresence.FieldExpiresAt)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *HubPresenceMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case hubpresence.FieldName:
+		return m.Name()
+	case hubpresence.FieldStarted:
+		return m.Started()
+	case hubpresence.FieldExpiresAt:
+		return m.ExpiresAt()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *HubPresenceMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case hubpresence.FieldName:
+		return m.OldName(ctx)
+	case hubpresence.FieldStarted:
+		return m.OldStarted(ctx)
+	case hubpresence.FieldExpiresAt:
+		return m.OldExpiresAt(ctx)
+	}
+	return nil, fmt.Errorf("unknown HubPresence field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *HubPresenceMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case hubpresence.FieldName:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetName(v)
+		return nil
+	case hubpresence.FieldStarted:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetStarted(v)
+		return nil
+	case hubpresence.FieldExpiresAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetExpiresAt(v)
+		return nil
+	}
+	return fmt.Errorf("unknown HubPresence field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *HubPresenceMutation) AddedFields() []string {
+	var fields []string
+	if m.addstarted != nil {
+		fields = append(fields, hubpresence.FieldStarted)
+	}
+	if m.addexpires_at != nil {
+		fields = append(fields, hubpresence.FieldExpiresAt)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *HubPresenceMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case hubpresence.FieldStarted:
+		return m.AddedStarted()
+	case hubpresence.FieldExpiresAt:
+		return m.AddedExpiresAt()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *HubPresenceMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case hubpresence.FieldStarted:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddStarted(v)
+		return nil
+	case hubpresence.FieldExpiresAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddExpiresAt(v)
+		return nil
+	}
+	return fmt.Errorf("unknown HubPresence numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *HubPresenceMutation) ClearedFields() []string {
+	return nil
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *HubPresenceMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *HubPresenceMutation) ClearField(name string) error {
+	return fmt.Errorf("unknown HubPresence nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *HubPresenceMutation) ResetField(name string) error {
+	switch name {
+	case hubpresence.FieldName:
+		m.ResetName()
+		return nil
+	case hubpresence.FieldStarted:
+		m.ResetStarted()
+		return nil
+	case hubpresence.FieldExpiresAt:
+		m.ResetExpiresAt()
+		return nil
+	}
+	return fmt.Errorf("unknown HubPresence field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *HubPresenceMutation) AddedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *HubPresenceMutation) AddedIDs(name string) []ent.Value {
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *HubPresenceMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *HubPresenceMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *HubPresenceMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *HubPresenceMutation) EdgeCleared(name string) bool {
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *HubPresenceMutation) ClearEdge(name string) error {
+	return fmt.Errorf("unknown HubPresence unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *HubPresenceMutation) ResetEdge(name string) error {
+	return fmt.Errorf("unknown HubPresence edge %s", name)
 }
 
 // IdentityMutation represents an operation that mutates the Identity nodes in the graph.
@@ -13124,6 +14028,8 @@ type LaneMutation struct {
 	id            *string
 	plugin        *string
 	key           *string
+	slot          *int
+	addslot       *int
 	head          *int64
 	addhead       *int64
 	attempts      *int
@@ -13316,6 +14222,62 @@ func (m *LaneMutation) OldKey(ctx context.Context) (v string, err error) {
 // ResetKey resets all changes to the "key" field.
 func (m *LaneMutation) ResetKey() {
 	m.key = nil
+}
+
+// SetSlot sets the "slot" field.
+func (m *LaneMutation) SetSlot(i int) {
+	m.slot = &i
+	m.addslot = nil
+}
+
+// Slot returns the value of the "slot" field in the mutation.
+func (m *LaneMutation) Slot() (r int, exists bool) {
+	v := m.slot
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSlot returns the old "slot" field's value of the Lane entity.
+// If the Lane object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *LaneMutation) OldSlot(ctx context.Context) (v int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSlot is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSlot requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSlot: %w", err)
+	}
+	return oldValue.Slot, nil
+}
+
+// AddSlot adds i to the "slot" field.
+func (m *LaneMutation) AddSlot(i int) {
+	if m.addslot != nil {
+		*m.addslot += i
+	} else {
+		m.addslot = &i
+	}
+}
+
+// AddedSlot returns the value that was added to the "slot" field in this mutation.
+func (m *LaneMutation) AddedSlot() (r int, exists bool) {
+	v := m.addslot
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetSlot resets all changes to the "slot" field.
+func (m *LaneMutation) ResetSlot() {
+	m.slot = nil
+	m.addslot = nil
 }
 
 // SetHead sets the "head" field.
@@ -13717,12 +14679,15 @@ func (m *LaneMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *LaneMutation) Fields() []string {
-	fields := make([]string, 0, 9)
+	fields := make([]string, 0, 10)
 	if m.plugin != nil {
 		fields = append(fields, lane.FieldPlugin)
 	}
 	if m.key != nil {
 		fields = append(fields, lane.FieldKey)
+	}
+	if m.slot != nil {
+		fields = append(fields, lane.FieldSlot)
 	}
 	if m.head != nil {
 		fields = append(fields, lane.FieldHead)
@@ -13757,6 +14722,8 @@ func (m *LaneMutation) Field(name string) (ent.Value, bool) {
 		return m.Plugin()
 	case lane.FieldKey:
 		return m.Key()
+	case lane.FieldSlot:
+		return m.Slot()
 	case lane.FieldHead:
 		return m.Head()
 	case lane.FieldAttempts:
@@ -13784,6 +14751,8 @@ func (m *LaneMutation) OldField(ctx context.Context, name string) (ent.Value, er
 		return m.OldPlugin(ctx)
 	case lane.FieldKey:
 		return m.OldKey(ctx)
+	case lane.FieldSlot:
+		return m.OldSlot(ctx)
 	case lane.FieldHead:
 		return m.OldHead(ctx)
 	case lane.FieldAttempts:
@@ -13820,6 +14789,13 @@ func (m *LaneMutation) SetField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.SetKey(v)
+		return nil
+	case lane.FieldSlot:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSlot(v)
 		return nil
 	case lane.FieldHead:
 		v, ok := value.(int64)
@@ -13878,6 +14854,9 @@ func (m *LaneMutation) SetField(name string, value ent.Value) error {
 // this mutation.
 func (m *LaneMutation) AddedFields() []string {
 	var fields []string
+	if m.addslot != nil {
+		fields = append(fields, lane.FieldSlot)
+	}
 	if m.addhead != nil {
 		fields = append(fields, lane.FieldHead)
 	}
@@ -13901,6 +14880,8 @@ func (m *LaneMutation) AddedFields() []string {
 // was not set, or was not defined in the schema.
 func (m *LaneMutation) AddedField(name string) (ent.Value, bool) {
 	switch name {
+	case lane.FieldSlot:
+		return m.AddedSlot()
 	case lane.FieldHead:
 		return m.AddedHead()
 	case lane.FieldAttempts:
@@ -13920,6 +14901,13 @@ func (m *LaneMutation) AddedField(name string) (ent.Value, bool) {
 // type.
 func (m *LaneMutation) AddField(name string, value ent.Value) error {
 	switch name {
+	case lane.FieldSlot:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddSlot(v)
+		return nil
 	case lane.FieldHead:
 		v, ok := value.(int64)
 		if !ok {
@@ -13996,6 +14984,9 @@ func (m *LaneMutation) ResetField(name string) error {
 		return nil
 	case lane.FieldKey:
 		m.ResetKey()
+		return nil
+	case lane.FieldSlot:
+		m.ResetSlot()
 		return nil
 	case lane.FieldHead:
 		m.ResetHead()
@@ -18752,6 +19743,743 @@ func (m *OrganizationMutation) ResetEdge(name string) error {
 		return nil
 	}
 	return fmt.Errorf("unknown Organization edge %s", name)
+}
+
+// PluginMutation represents an operation that mutates the Plugin nodes in the graph.
+type PluginMutation struct {
+	config
+	op                Op
+	typ               string
+	id                *string
+	partitions        *int
+	addpartitions     *int
+	paused            *bool
+	pause_reason      *string
+	needs_backfill    *int64
+	addneeds_backfill *int64
+	restart           *int64
+	addrestart        *int64
+	updated_at        *int64
+	addupdated_at     *int64
+	clearedFields     map[string]struct{}
+	done              bool
+	oldValue          func(context.Context) (*Plugin, error)
+	predicates        []predicate.Plugin
+}
+
+var _ ent.Mutation = (*PluginMutation)(nil)
+
+// pluginOption allows management of the mutation configuration using functional options.
+type pluginOption func(*PluginMutation)
+
+// newPluginMutation creates new mutation for the Plugin entity.
+func newPluginMutation(c config, op Op, opts ...pluginOption) *PluginMutation {
+	m := &PluginMutation{
+		config:        c,
+		op:            op,
+		typ:           TypePlugin,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withPluginID sets the ID field of the mutation.
+func withPluginID(id string) pluginOption {
+	return func(m *PluginMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *Plugin
+		)
+		m.oldValue = func(ctx context.Context) (*Plugin, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().Plugin.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withPlugin sets the old Plugin of the mutation.
+func withPlugin(node *Plugin) pluginOption {
+	return func(m *PluginMutation) {
+		m.oldValue = func(context.Context) (*Plugin, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m PluginMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m PluginMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of Plugin entities.
+func (m *PluginMutation) SetID(id string) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *PluginMutation) ID() (id string, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *PluginMutation) IDs(ctx context.Context) ([]string, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []string{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().Plugin.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetPartitions sets the "partitions" field.
+func (m *PluginMutation) SetPartitions(i int) {
+	m.partitions = &i
+	m.addpartitions = nil
+}
+
+// Partitions returns the value of the "partitions" field in the mutation.
+func (m *PluginMutation) Partitions() (r int, exists bool) {
+	v := m.partitions
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPartitions returns the old "partitions" field's value of the Plugin entity.
+// If the Plugin object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PluginMutation) OldPartitions(ctx context.Context) (v int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPartitions is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPartitions requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPartitions: %w", err)
+	}
+	return oldValue.Partitions, nil
+}
+
+// AddPartitions adds i to the "partitions" field.
+func (m *PluginMutation) AddPartitions(i int) {
+	if m.addpartitions != nil {
+		*m.addpartitions += i
+	} else {
+		m.addpartitions = &i
+	}
+}
+
+// AddedPartitions returns the value that was added to the "partitions" field in this mutation.
+func (m *PluginMutation) AddedPartitions() (r int, exists bool) {
+	v := m.addpartitions
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetPartitions resets all changes to the "partitions" field.
+func (m *PluginMutation) ResetPartitions() {
+	m.partitions = nil
+	m.addpartitions = nil
+}
+
+// SetPaused sets the "paused" field.
+func (m *PluginMutation) SetPaused(b bool) {
+	m.paused = &b
+}
+
+// Paused returns the value of the "paused" field in the mutation.
+func (m *PluginMutation) Paused() (r bool, exists bool) {
+	v := m.paused
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPaused returns the old "paused" field's value of the Plugin entity.
+// If the Plugin object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PluginMutation) OldPaused(ctx context.Context) (v bool, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPaused is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPaused requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPaused: %w", err)
+	}
+	return oldValue.Paused, nil
+}
+
+// ResetPaused resets all changes to the "paused" field.
+func (m *PluginMutation) ResetPaused() {
+	m.paused = nil
+}
+
+// SetPauseReason sets the "pause_reason" field.
+func (m *PluginMutation) SetPauseReason(s string) {
+	m.pause_reason = &s
+}
+
+// PauseReason returns the value of the "pause_reason" field in the mutation.
+func (m *PluginMutation) PauseReason() (r string, exists bool) {
+	v := m.pause_reason
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPauseReason returns the old "pause_reason" field's value of the Plugin entity.
+// If the Plugin object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PluginMutation) OldPauseReason(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPauseReason is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPauseReason requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPauseReason: %w", err)
+	}
+	return oldValue.PauseReason, nil
+}
+
+// ResetPauseReason resets all changes to the "pause_reason" field.
+func (m *PluginMutation) ResetPauseReason() {
+	m.pause_reason = nil
+}
+
+// SetNeedsBackfill sets the "needs_backfill" field.
+func (m *PluginMutation) SetNeedsBackfill(i int64) {
+	m.needs_backfill = &i
+	m.addneeds_backfill = nil
+}
+
+// NeedsBackfill returns the value of the "needs_backfill" field in the mutation.
+func (m *PluginMutation) NeedsBackfill() (r int64, exists bool) {
+	v := m.needs_backfill
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldNeedsBackfill returns the old "needs_backfill" field's value of the Plugin entity.
+// If the Plugin object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PluginMutation) OldNeedsBackfill(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldNeedsBackfill is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldNeedsBackfill requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldNeedsBackfill: %w", err)
+	}
+	return oldValue.NeedsBackfill, nil
+}
+
+// AddNeedsBackfill adds i to the "needs_backfill" field.
+func (m *PluginMutation) AddNeedsBackfill(i int64) {
+	if m.addneeds_backfill != nil {
+		*m.addneeds_backfill += i
+	} else {
+		m.addneeds_backfill = &i
+	}
+}
+
+// AddedNeedsBackfill returns the value that was added to the "needs_backfill" field in this mutation.
+func (m *PluginMutation) AddedNeedsBackfill() (r int64, exists bool) {
+	v := m.addneeds_backfill
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetNeedsBackfill resets all changes to the "needs_backfill" field.
+func (m *PluginMutation) ResetNeedsBackfill() {
+	m.needs_backfill = nil
+	m.addneeds_backfill = nil
+}
+
+// SetRestart sets the "restart" field.
+func (m *PluginMutation) SetRestart(i int64) {
+	m.restart = &i
+	m.addrestart = nil
+}
+
+// Restart returns the value of the "restart" field in the mutation.
+func (m *PluginMutation) Restart() (r int64, exists bool) {
+	v := m.restart
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRestart returns the old "restart" field's value of the Plugin entity.
+// If the Plugin object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PluginMutation) OldRestart(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRestart is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRestart requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRestart: %w", err)
+	}
+	return oldValue.Restart, nil
+}
+
+// AddRestart adds i to the "restart" field.
+func (m *PluginMutation) AddRestart(i int64) {
+	if m.addrestart != nil {
+		*m.addrestart += i
+	} else {
+		m.addrestart = &i
+	}
+}
+
+// AddedRestart returns the value that was added to the "restart" field in this mutation.
+func (m *PluginMutation) AddedRestart() (r int64, exists bool) {
+	v := m.addrestart
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetRestart resets all changes to the "restart" field.
+func (m *PluginMutation) ResetRestart() {
+	m.restart = nil
+	m.addrestart = nil
+}
+
+// SetUpdatedAt sets the "updated_at" field.
+func (m *PluginMutation) SetUpdatedAt(i int64) {
+	m.updated_at = &i
+	m.addupdated_at = nil
+}
+
+// UpdatedAt returns the value of the "updated_at" field in the mutation.
+func (m *PluginMutation) UpdatedAt() (r int64, exists bool) {
+	v := m.updated_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldUpdatedAt returns the old "updated_at" field's value of the Plugin entity.
+// If the Plugin object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PluginMutation) OldUpdatedAt(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldUpdatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldUpdatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldUpdatedAt: %w", err)
+	}
+	return oldValue.UpdatedAt, nil
+}
+
+// AddUpdatedAt adds i to the "updated_at" field.
+func (m *PluginMutation) AddUpdatedAt(i int64) {
+	if m.addupdated_at != nil {
+		*m.addupdated_at += i
+	} else {
+		m.addupdated_at = &i
+	}
+}
+
+// AddedUpdatedAt returns the value that was added to the "updated_at" field in this mutation.
+func (m *PluginMutation) AddedUpdatedAt() (r int64, exists bool) {
+	v := m.addupdated_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetUpdatedAt resets all changes to the "updated_at" field.
+func (m *PluginMutation) ResetUpdatedAt() {
+	m.updated_at = nil
+	m.addupdated_at = nil
+}
+
+// Where appends a list predicates to the PluginMutation builder.
+func (m *PluginMutation) Where(ps ...predicate.Plugin) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the PluginMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *PluginMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.Plugin, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *PluginMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *PluginMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (Plugin).
+func (m *PluginMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *PluginMutation) Fields() []string {
+	fields := make([]string, 0, 6)
+	if m.partitions != nil {
+		fields = append(fields, plugin.FieldPartitions)
+	}
+	if m.paused != nil {
+		fields = append(fields, plugin.FieldPaused)
+	}
+	if m.pause_reason != nil {
+		fields = append(fields, plugin.FieldPauseReason)
+	}
+	if m.needs_backfill != nil {
+		fields = append(fields, plugin.FieldNeedsBackfill)
+	}
+	if m.restart != nil {
+		fields = append(fields, plugin.FieldRestart)
+	}
+	if m.updated_at != nil {
+		fields = append(fields, plugin.FieldUpdatedAt)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *PluginMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case plugin.FieldPartitions:
+		return m.Partitions()
+	case plugin.FieldPaused:
+		return m.Paused()
+	case plugin.FieldPauseReason:
+		return m.PauseReason()
+	case plugin.FieldNeedsBackfill:
+		return m.NeedsBackfill()
+	case plugin.FieldRestart:
+		return m.Restart()
+	case plugin.FieldUpdatedAt:
+		return m.UpdatedAt()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *PluginMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case plugin.FieldPartitions:
+		return m.OldPartitions(ctx)
+	case plugin.FieldPaused:
+		return m.OldPaused(ctx)
+	case plugin.FieldPauseReason:
+		return m.OldPauseReason(ctx)
+	case plugin.FieldNeedsBackfill:
+		return m.OldNeedsBackfill(ctx)
+	case plugin.FieldRestart:
+		return m.OldRestart(ctx)
+	case plugin.FieldUpdatedAt:
+		return m.OldUpdatedAt(ctx)
+	}
+	return nil, fmt.Errorf("unknown Plugin field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *PluginMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case plugin.FieldPartitions:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPartitions(v)
+		return nil
+	case plugin.FieldPaused:
+		v, ok := value.(bool)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPaused(v)
+		return nil
+	case plugin.FieldPauseReason:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPauseReason(v)
+		return nil
+	case plugin.FieldNeedsBackfill:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetNeedsBackfill(v)
+		return nil
+	case plugin.FieldRestart:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRestart(v)
+		return nil
+	case plugin.FieldUpdatedAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetUpdatedAt(v)
+		return nil
+	}
+	return fmt.Errorf("unknown Plugin field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *PluginMutation) AddedFields() []string {
+	var fields []string
+	if m.addpartitions != nil {
+		fields = append(fields, plugin.FieldPartitions)
+	}
+	if m.addneeds_backfill != nil {
+		fields = append(fields, plugin.FieldNeedsBackfill)
+	}
+	if m.addrestart != nil {
+		fields = append(fields, plugin.FieldRestart)
+	}
+	if m.addupdated_at != nil {
+		fields = append(fields, plugin.FieldUpdatedAt)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *PluginMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case plugin.FieldPartitions:
+		return m.AddedPartitions()
+	case plugin.FieldNeedsBackfill:
+		return m.AddedNeedsBackfill()
+	case plugin.FieldRestart:
+		return m.AddedRestart()
+	case plugin.FieldUpdatedAt:
+		return m.AddedUpdatedAt()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *PluginMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case plugin.FieldPartitions:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddPartitions(v)
+		return nil
+	case plugin.FieldNeedsBackfill:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddNeedsBackfill(v)
+		return nil
+	case plugin.FieldRestart:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddRestart(v)
+		return nil
+	case plugin.FieldUpdatedAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddUpdatedAt(v)
+		return nil
+	}
+	return fmt.Errorf("unknown Plugin numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *PluginMutation) ClearedFields() []string {
+	return nil
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *PluginMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *PluginMutation) ClearField(name string) error {
+	return fmt.Errorf("unknown Plugin nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *PluginMutation) ResetField(name string) error {
+	switch name {
+	case plugin.FieldPartitions:
+		m.ResetPartitions()
+		return nil
+	case plugin.FieldPaused:
+		m.ResetPaused()
+		return nil
+	case plugin.FieldPauseReason:
+		m.ResetPauseReason()
+		return nil
+	case plugin.FieldNeedsBackfill:
+		m.ResetNeedsBackfill()
+		return nil
+	case plugin.FieldRestart:
+		m.ResetRestart()
+		return nil
+	case plugin.FieldUpdatedAt:
+		m.ResetUpdatedAt()
+		return nil
+	}
+	return fmt.Errorf("unknown Plugin field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *PluginMutation) AddedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *PluginMutation) AddedIDs(name string) []ent.Value {
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *PluginMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *PluginMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *PluginMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *PluginMutation) EdgeCleared(name string) bool {
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *PluginMutation) ClearEdge(name string) error {
+	return fmt.Errorf("unknown Plugin unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *PluginMutation) ResetEdge(name string) error {
+	return fmt.Errorf("unknown Plugin edge %s", name)
 }
 
 // PluginStateMutation represents an operation that mutates the PluginState nodes in the graph.

@@ -11,6 +11,7 @@ import (
 	"github.com/avhub/avhub/ent/backfillrun"
 	"github.com/avhub/avhub/ent/cursor"
 	"github.com/avhub/avhub/ent/deadletter"
+	"github.com/avhub/avhub/ent/hubpresence"
 	"github.com/avhub/avhub/ent/identity"
 	"github.com/avhub/avhub/ent/identitysession"
 	"github.com/avhub/avhub/ent/invitation"
@@ -19,6 +20,7 @@ import (
 	"github.com/avhub/avhub/ent/license"
 	"github.com/avhub/avhub/ent/membership"
 	"github.com/avhub/avhub/ent/organization"
+	"github.com/avhub/avhub/ent/plugin"
 	"github.com/avhub/avhub/ent/pluginstate"
 	"github.com/avhub/avhub/ent/reappliedevent"
 	"github.com/avhub/avhub/ent/schema"
@@ -71,64 +73,86 @@ func init() {
 	backfillrun.DefaultMembers = backfillrunDescMembers.Default.(int64)
 	cursorFields := schema.Cursor{}.Fields()
 	_ = cursorFields
+	// cursorDescPartition is the schema descriptor for partition field.
+	cursorDescPartition := cursorFields[2].Descriptor()
+	// cursor.DefaultPartition holds the default value on creation for the partition field.
+	cursor.DefaultPartition = cursorDescPartition.Default.(int)
 	// cursorDescPosition is the schema descriptor for position field.
-	cursorDescPosition := cursorFields[1].Descriptor()
+	cursorDescPosition := cursorFields[3].Descriptor()
 	// cursor.DefaultPosition holds the default value on creation for the position field.
 	cursor.DefaultPosition = cursorDescPosition.Default.(int64)
 	// cursorDescEpoch is the schema descriptor for epoch field.
-	cursorDescEpoch := cursorFields[2].Descriptor()
+	cursorDescEpoch := cursorFields[4].Descriptor()
 	// cursor.DefaultEpoch holds the default value on creation for the epoch field.
 	cursor.DefaultEpoch = cursorDescEpoch.Default.(int64)
 	// cursorDescOwner is the schema descriptor for owner field.
-	cursorDescOwner := cursorFields[3].Descriptor()
+	cursorDescOwner := cursorFields[5].Descriptor()
 	// cursor.DefaultOwner holds the default value on creation for the owner field.
 	cursor.DefaultOwner = cursorDescOwner.Default.(string)
+	// cursorDescExpiresAt is the schema descriptor for expires_at field.
+	cursorDescExpiresAt := cursorFields[6].Descriptor()
+	// cursor.DefaultExpiresAt holds the default value on creation for the expires_at field.
+	cursor.DefaultExpiresAt = cursorDescExpiresAt.Default.(int64)
 	// cursorDescState is the schema descriptor for state field.
-	cursorDescState := cursorFields[4].Descriptor()
+	cursorDescState := cursorFields[8].Descriptor()
 	// cursor.DefaultState holds the default value on creation for the state field.
 	cursor.DefaultState = cursorDescState.Default.(string)
 	// cursorDescReason is the schema descriptor for reason field.
-	cursorDescReason := cursorFields[5].Descriptor()
+	cursorDescReason := cursorFields[9].Descriptor()
 	// cursor.DefaultReason holds the default value on creation for the reason field.
 	cursor.DefaultReason = cursorDescReason.Default.(string)
 	// cursorDescVersion is the schema descriptor for version field.
-	cursorDescVersion := cursorFields[6].Descriptor()
+	cursorDescVersion := cursorFields[10].Descriptor()
 	// cursor.DefaultVersion holds the default value on creation for the version field.
 	cursor.DefaultVersion = cursorDescVersion.Default.(string)
 	// cursorDescRestarts is the schema descriptor for restarts field.
-	cursorDescRestarts := cursorFields[7].Descriptor()
+	cursorDescRestarts := cursorFields[11].Descriptor()
 	// cursor.DefaultRestarts holds the default value on creation for the restarts field.
 	cursor.DefaultRestarts = cursorDescRestarts.Default.(int64)
 	// cursorDescConfigHash is the schema descriptor for config_hash field.
-	cursorDescConfigHash := cursorFields[8].Descriptor()
+	cursorDescConfigHash := cursorFields[12].Descriptor()
 	// cursor.DefaultConfigHash holds the default value on creation for the config_hash field.
 	cursor.DefaultConfigHash = cursorDescConfigHash.Default.(string)
 	// cursorDescUpdatedAt is the schema descriptor for updated_at field.
-	cursorDescUpdatedAt := cursorFields[9].Descriptor()
+	cursorDescUpdatedAt := cursorFields[13].Descriptor()
 	// cursor.DefaultUpdatedAt holds the default value on creation for the updated_at field.
 	cursor.DefaultUpdatedAt = cursorDescUpdatedAt.Default.(int64)
 	deadletterFields := schema.DeadLetter{}.Fields()
 	_ = deadletterFields
+	// deadletterDescSlot is the schema descriptor for slot field.
+	deadletterDescSlot := deadletterFields[3].Descriptor()
+	// deadletter.DefaultSlot holds the default value on creation for the slot field.
+	deadletter.DefaultSlot = deadletterDescSlot.Default.(int)
 	// deadletterDescTenantID is the schema descriptor for tenant_id field.
-	deadletterDescTenantID := deadletterFields[6].Descriptor()
+	deadletterDescTenantID := deadletterFields[7].Descriptor()
 	// deadletter.DefaultTenantID holds the default value on creation for the tenant_id field.
 	deadletter.DefaultTenantID = deadletterDescTenantID.Default.(string)
 	// deadletterDescAttempts is the schema descriptor for attempts field.
-	deadletterDescAttempts := deadletterFields[9].Descriptor()
+	deadletterDescAttempts := deadletterFields[10].Descriptor()
 	// deadletter.DefaultAttempts holds the default value on creation for the attempts field.
 	deadletter.DefaultAttempts = deadletterDescAttempts.Default.(int)
 	// deadletterDescRetry is the schema descriptor for retry field.
-	deadletterDescRetry := deadletterFields[11].Descriptor()
+	deadletterDescRetry := deadletterFields[12].Descriptor()
 	// deadletter.DefaultRetry holds the default value on creation for the retry field.
 	deadletter.DefaultRetry = deadletterDescRetry.Default.(bool)
 	// deadletterDescCreatedAt is the schema descriptor for created_at field.
-	deadletterDescCreatedAt := deadletterFields[12].Descriptor()
+	deadletterDescCreatedAt := deadletterFields[13].Descriptor()
 	// deadletter.DefaultCreatedAt holds the default value on creation for the created_at field.
 	deadletter.DefaultCreatedAt = deadletterDescCreatedAt.Default.(int64)
 	// deadletterDescUpdatedAt is the schema descriptor for updated_at field.
-	deadletterDescUpdatedAt := deadletterFields[13].Descriptor()
+	deadletterDescUpdatedAt := deadletterFields[14].Descriptor()
 	// deadletter.DefaultUpdatedAt holds the default value on creation for the updated_at field.
 	deadletter.DefaultUpdatedAt = deadletterDescUpdatedAt.Default.(int64)
+	hubpresenceFields := schema.HubPresence{}.Fields()
+	_ = hubpresenceFields
+	// hubpresenceDescStarted is the schema descriptor for started field.
+	hubpresenceDescStarted := hubpresenceFields[2].Descriptor()
+	// hubpresence.DefaultStarted holds the default value on creation for the started field.
+	hubpresence.DefaultStarted = hubpresenceDescStarted.Default.(int64)
+	// hubpresenceDescExpiresAt is the schema descriptor for expires_at field.
+	hubpresenceDescExpiresAt := hubpresenceFields[3].Descriptor()
+	// hubpresence.DefaultExpiresAt holds the default value on creation for the expires_at field.
+	hubpresence.DefaultExpiresAt = hubpresenceDescExpiresAt.Default.(int64)
 	identityFields := schema.Identity{}.Fields()
 	_ = identityFields
 	// identityDescIsActive is the schema descriptor for is_active field.
@@ -197,24 +221,28 @@ func init() {
 	journalevent.DefaultFailed = journaleventDescFailed.Default.(string)
 	laneFields := schema.Lane{}.Fields()
 	_ = laneFields
+	// laneDescSlot is the schema descriptor for slot field.
+	laneDescSlot := laneFields[3].Descriptor()
+	// lane.DefaultSlot holds the default value on creation for the slot field.
+	lane.DefaultSlot = laneDescSlot.Default.(int)
 	// laneDescAttempts is the schema descriptor for attempts field.
-	laneDescAttempts := laneFields[4].Descriptor()
+	laneDescAttempts := laneFields[5].Descriptor()
 	// lane.DefaultAttempts holds the default value on creation for the attempts field.
 	lane.DefaultAttempts = laneDescAttempts.Default.(int)
 	// laneDescSince is the schema descriptor for since field.
-	laneDescSince := laneFields[5].Descriptor()
+	laneDescSince := laneFields[6].Descriptor()
 	// lane.DefaultSince holds the default value on creation for the since field.
 	lane.DefaultSince = laneDescSince.Default.(int64)
 	// laneDescNextAt is the schema descriptor for next_at field.
-	laneDescNextAt := laneFields[6].Descriptor()
+	laneDescNextAt := laneFields[7].Descriptor()
 	// lane.DefaultNextAt holds the default value on creation for the next_at field.
 	lane.DefaultNextAt = laneDescNextAt.Default.(int64)
 	// laneDescLastError is the schema descriptor for last_error field.
-	laneDescLastError := laneFields[7].Descriptor()
+	laneDescLastError := laneFields[8].Descriptor()
 	// lane.DefaultLastError holds the default value on creation for the last_error field.
 	lane.DefaultLastError = laneDescLastError.Default.(string)
 	// laneDescDiscard is the schema descriptor for discard field.
-	laneDescDiscard := laneFields[9].Descriptor()
+	laneDescDiscard := laneFields[10].Descriptor()
 	// lane.DefaultDiscard holds the default value on creation for the discard field.
 	lane.DefaultDiscard = laneDescDiscard.Default.(int64)
 	licenseFields := schema.License{}.Fields()
@@ -247,6 +275,32 @@ func init() {
 	organizationDescStatus := organizationFields[11].Descriptor()
 	// organization.DefaultStatus holds the default value on creation for the status field.
 	organization.DefaultStatus = organizationDescStatus.Default.(string)
+	pluginFields := schema.Plugin{}.Fields()
+	_ = pluginFields
+	// pluginDescPartitions is the schema descriptor for partitions field.
+	pluginDescPartitions := pluginFields[1].Descriptor()
+	// plugin.DefaultPartitions holds the default value on creation for the partitions field.
+	plugin.DefaultPartitions = pluginDescPartitions.Default.(int)
+	// pluginDescPaused is the schema descriptor for paused field.
+	pluginDescPaused := pluginFields[2].Descriptor()
+	// plugin.DefaultPaused holds the default value on creation for the paused field.
+	plugin.DefaultPaused = pluginDescPaused.Default.(bool)
+	// pluginDescPauseReason is the schema descriptor for pause_reason field.
+	pluginDescPauseReason := pluginFields[3].Descriptor()
+	// plugin.DefaultPauseReason holds the default value on creation for the pause_reason field.
+	plugin.DefaultPauseReason = pluginDescPauseReason.Default.(string)
+	// pluginDescNeedsBackfill is the schema descriptor for needs_backfill field.
+	pluginDescNeedsBackfill := pluginFields[4].Descriptor()
+	// plugin.DefaultNeedsBackfill holds the default value on creation for the needs_backfill field.
+	plugin.DefaultNeedsBackfill = pluginDescNeedsBackfill.Default.(int64)
+	// pluginDescRestart is the schema descriptor for restart field.
+	pluginDescRestart := pluginFields[5].Descriptor()
+	// plugin.DefaultRestart holds the default value on creation for the restart field.
+	plugin.DefaultRestart = pluginDescRestart.Default.(int64)
+	// pluginDescUpdatedAt is the schema descriptor for updated_at field.
+	pluginDescUpdatedAt := pluginFields[6].Descriptor()
+	// plugin.DefaultUpdatedAt holds the default value on creation for the updated_at field.
+	plugin.DefaultUpdatedAt = pluginDescUpdatedAt.Default.(int64)
 	pluginstateFields := schema.PluginState{}.Fields()
 	_ = pluginstateFields
 	// pluginstateDescUpdatedAt is the schema descriptor for updated_at field.

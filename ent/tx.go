@@ -26,6 +26,8 @@ type Tx struct {
 	Cursor *CursorClient
 	// DeadLetter is the client for interacting with the DeadLetter builders.
 	DeadLetter *DeadLetterClient
+	// HubPresence is the client for interacting with the HubPresence builders.
+	HubPresence *HubPresenceClient
 	// Identity is the client for interacting with the Identity builders.
 	Identity *IdentityClient
 	// IdentitySession is the client for interacting with the IdentitySession builders.
@@ -44,6 +46,8 @@ type Tx struct {
 	MirrorGrave *MirrorGraveClient
 	// Organization is the client for interacting with the Organization builders.
 	Organization *OrganizationClient
+	// Plugin is the client for interacting with the Plugin builders.
+	Plugin *PluginClient
 	// PluginState is the client for interacting with the PluginState builders.
 	PluginState *PluginStateClient
 	// ReappliedEvent is the client for interacting with the ReappliedEvent builders.
@@ -196,6 +200,7 @@ func (tx *Tx) init() {
 	tx.Counter = NewCounterClient(tx.config)
 	tx.Cursor = NewCursorClient(tx.config)
 	tx.DeadLetter = NewDeadLetterClient(tx.config)
+	tx.HubPresence = NewHubPresenceClient(tx.config)
 	tx.Identity = NewIdentityClient(tx.config)
 	tx.IdentitySession = NewIdentitySessionClient(tx.config)
 	tx.Invitation = NewInvitationClient(tx.config)
@@ -205,6 +210,7 @@ func (tx *Tx) init() {
 	tx.Membership = NewMembershipClient(tx.config)
 	tx.MirrorGrave = NewMirrorGraveClient(tx.config)
 	tx.Organization = NewOrganizationClient(tx.config)
+	tx.Plugin = NewPluginClient(tx.config)
 	tx.PluginState = NewPluginStateClient(tx.config)
 	tx.ReappliedEvent = NewReappliedEventClient(tx.config)
 	tx.SSOProvider = NewSSOProviderClient(tx.config)

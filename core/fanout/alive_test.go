@@ -92,8 +92,8 @@ func TestAHubThatWasNotSeenForLongIsStale(t *testing.T) {
 			if _, err := b.store.SQL(ctx).Exec(ctx, `DELETE FROM avhub_cursors`); err != nil {
 				t.Fatal(err)
 			}
-			_, err := b.store.SQL(ctx).Exec(ctx, `INSERT INTO avhub_cursors (plugin, state, updated_at) VALUES (?, ?, ?)`,
-				"p", c.state, store.Now().Add(-c.ago).UnixMicro())
+			_, err := b.store.SQL(ctx).Exec(ctx, `INSERT INTO avhub_cursors (id, plugin, state, updated_at) VALUES (?, ?, ?, ?)`,
+				"p/0", "p", c.state, store.Now().Add(-c.ago).UnixMicro())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -13,16 +13,20 @@ import (
 func (c *Consumer) claim(ctx context.Context) error {
 	return c.deps.Store.InTx(ctx, func(ctx context.Context) error {
 		db := c.deps.Store.SQL(ctx)
-		if _, err := db.Exec(ctx, `INSERT INTO avhub_cursors (plugin) VALUES (?) ON CONFLICT (plugin) DO NOTHING`, c.cfg.Name); err != nil {
+		if _, err := db.Exec(ctx, `INSERT INTO avhub_plugins (id, partitions) VALUES (?, ?) ON CONFLICT (id) DO NOTHING`, c.cfg.Name, c.cfg.Partitions); err != nil {
+			return fmt.Errorf("create plugin: %w", err)
+		}
+		if _, err := db.Exec(ctx, `INSERT INTO avhub_cursors (id, plugin, partition) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING`,
+			c.cursorID(), c.cfg.Name, c.cfg.Partition); err != nil {
 			return fmt.Errorf("create cursor: %w", err)
 		}
-		if _, err := db.Exec(ctx, `UPDATE avhub_cursors SET epoch = epoch + 1, owner = ? WHERE plugin = ?`, c.deps.Hub, c.cfg.Name); err != nil {
+		if _, err := db.Exec(ctx, `UPDATE avhub_cursors SET epoch = epoch + 1, owner = ? WHERE id = ?`, c.deps.Hub, c.cursorID()); err != nil {
 			return fmt.Errorf("claim cursor: %w", err)
 		}
 		var state, reason, hash string
 		err := db.Query(ctx, func(rows *sql.Rows) error {
 			return rows.Scan(&c.cursor, &c.epoch, &state, &reason, &hash)
-		}, `SELECT position, epoch, state, reason, config_hash FROM avhub_cursors WHERE plugin = ?`, c.cfg.Name)
+		}, `SELECT position, epoch, state, reason, config_hash FROM avhub_cursors WHERE id = ?`, c.cursorID())
 		if err != nil {
 			return fmt.Errorf("read cursor: %w", err)
 		}
@@ -30,8 +34,11 @@ func (c *Consumer) claim(ctx context.Context) error {
 			return fmt.Errorf("%w: %s; change its configuration to start it again", ErrHalted, reason)
 		}
 		c.window.frontier, c.window.prefix = c.cursor, c.cursor
-		return db.Query(ctx, func(rows *sql.Rows) error { return rows.Scan(&c.lanes) },
-			`SELECT COUNT(*) FROM avhub_lanes WHERE plugin = ?`, c.cfg.Name)
+		if err := c.fillSlots(ctx); err != nil {
+			return err
+		}
+		where, args := c.mine()
+		return db.Query(ctx, func(rows *sql.Rows) error { return rows.Scan(&c.lanes) }, `SELECT COUNT(*) FROM avhub_lanes WHERE `+where, args...)
 	})
 }
 
@@ -63,8 +70,8 @@ func (c *Consumer) commit(ctx context.Context, ch *changes) error {
 
 func (c *Consumer) write(ctx context.Context, ch *changes, prefix int64, now time.Time) error {
 	db := c.deps.Store.SQL(ctx)
-	owned, err := db.Exec(ctx, `UPDATE avhub_cursors SET position = ?, updated_at = ? WHERE plugin = ? AND epoch = ?`,
-		prefix, now.UnixMicro(), c.cfg.Name, c.epoch)
+	owned, err := db.Exec(ctx, `UPDATE avhub_cursors SET position = ?, updated_at = ? WHERE id = ? AND epoch = ?`,
+		prefix, now.UnixMicro(), c.cursorID(), c.epoch)
 	if err != nil {
 		return fmt.Errorf("store cursor: %w", err)
 	}
@@ -91,10 +98,10 @@ func (c *Consumer) write(ctx context.Context, ch *changes, prefix int64, now tim
 		if err != nil {
 			return fmt.Errorf("encode history: %w", err)
 		}
-		rows = append(rows, []any{c.laneID(l.Key), l.Plugin, l.Key, l.Head, l.Attempts, micros(l.Since), micros(l.NextAt), l.Error, history, 0})
+		rows = append(rows, []any{c.laneID(l.Key), l.Plugin, l.Key, Slot(l.Key), l.Head, l.Attempts, micros(l.Since), micros(l.NextAt), l.Error, history, 0})
 	}
 	// An operator's word about an event that is still the head stays.
-	err = db.Insert(ctx, `INSERT INTO avhub_lanes (id, plugin, key, head, attempts, since, next_at, last_error, history, discard)`, rows,
+	err = db.Insert(ctx, `INSERT INTO avhub_lanes (id, plugin, key, slot, head, attempts, since, next_at, last_error, history, discard)`, rows,
 		`ON CONFLICT (id) DO UPDATE SET head = excluded.head, attempts = excluded.attempts, since = excluded.since,
  next_at = excluded.next_at, last_error = excluded.last_error, history = excluded.history,
  discard = CASE WHEN avhub_lanes.discard < excluded.head THEN 0 ELSE avhub_lanes.discard END`)
@@ -121,10 +128,10 @@ func (c *Consumer) writeLetters(ctx context.Context, ch *changes) error {
 		if err != nil {
 			return fmt.Errorf("encode history: %w", err)
 		}
-		rows = append(rows, []any{d.Plugin, d.Key, d.Position, d.EventID, d.Type, d.TenantID, ev, d.Reason, d.Attempts, history, false,
+		rows = append(rows, []any{d.Plugin, d.Key, Slot(d.Key), d.Position, d.EventID, d.Type, d.TenantID, ev, d.Reason, d.Attempts, history, false,
 			micros(d.CreatedAt), micros(d.UpdatedAt)})
 	}
-	err := db.Insert(ctx, `INSERT INTO avhub_dead_letters (plugin, key, position, event_id, type, tenant_id, event, reason, attempts, history, retry, created_at, updated_at)`, rows,
+	err := db.Insert(ctx, `INSERT INTO avhub_dead_letters (plugin, key, slot, position, event_id, type, tenant_id, event, reason, attempts, history, retry, created_at, updated_at)`, rows,
 		`ON CONFLICT (plugin, position) DO UPDATE SET reason = excluded.reason, attempts = excluded.attempts, history = excluded.history, updated_at = excluded.updated_at`)
 	if err != nil {
 		return fmt.Errorf("store dead letters: %w", err)
@@ -226,7 +233,7 @@ func (c *Consumer) poll(ctx context.Context) error {
 func (c *Consumer) checkOwner(ctx context.Context) error {
 	var epoch int64
 	err := c.deps.Store.ReadSQL().Query(ctx, func(rows *sql.Rows) error { return rows.Scan(&epoch) },
-		`SELECT epoch FROM avhub_cursors WHERE plugin = ?`, c.cfg.Name)
+		`SELECT epoch FROM avhub_cursors WHERE id = ?`, c.cursorID())
 	if err != nil {
 		return fmt.Errorf("check the cursor's owner: %w", err)
 	}
@@ -256,8 +263,8 @@ func (c *Consumer) reportStatus(ctx context.Context) {
 func (c *Consumer) writeStatus(ctx context.Context, state, reason string) error {
 	is := c.deps.Plugin.Status()
 	_, err := c.deps.Store.SQL(ctx).Exec(ctx,
-		`UPDATE avhub_cursors SET state = ?, reason = ?, version = ?, restarts = ?, config_hash = ?, updated_at = ? WHERE plugin = ? AND epoch = ?`,
-		state, clean(reason), clean(is.Version), is.Restarts, c.configHash(), c.deps.Now().UnixMicro(), c.cfg.Name, c.epoch)
+		`UPDATE avhub_cursors SET state = ?, reason = ?, version = ?, restarts = ?, config_hash = ?, updated_at = ? WHERE id = ? AND epoch = ?`,
+		state, clean(reason), clean(is.Version), is.Restarts, c.configHash(), c.deps.Now().UnixMicro(), c.cursorID(), c.epoch)
 	if err != nil {
 		return fmt.Errorf("store status: %w", err)
 	}

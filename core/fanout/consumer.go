@@ -12,7 +12,8 @@ import (
 	"github.com/avhub/avhub/core/store"
 )
 
-// Consumer delivers the journal's events to one plugin.
+// Consumer delivers the journal's events to one plugin, or to one of its
+// partitions.
 type Consumer struct {
 	cfg  Config
 	deps Deps
@@ -37,7 +38,7 @@ type Consumer struct {
 	batches int             // calls of the main stream in flight
 	runs    int             // calls of lanes and dead letters in flight
 	results chan *batch
-	lanes   int                 // rows of this plugin in avhub_lanes
+	lanes   int                 // rows of this partition in avhub_lanes
 	active  map[string]*laneRun // lanes that are being worked on
 	due     time.Time           // when the next lane may be due
 	halted  string
@@ -59,6 +60,7 @@ func New(cfg Config, deps Deps) *Consumer {
 	if deps.Backoff == nil {
 		deps.Backoff = func(attempts int) time.Duration { return backoff(attempts, jitter) }
 	}
+	cfg.Partitions = max(cfg.Partitions, 1)
 	if cfg.CallTimeout == 0 {
 		cfg.CallTimeout = callTimeout
 	}

@@ -118,8 +118,8 @@ func (c *Consumer) retryLetters(ctx context.Context) error {
 	if room <= 0 {
 		return nil
 	}
-	letters, err := readLetters(ctx, c.deps.Store.ReadSQL(), true,
-		`plugin = ? AND retry = ? ORDER BY id LIMIT ?`, c.cfg.Name, true, room)
+	where, args := c.mine()
+	letters, err := readLetters(ctx, c.deps.Store.ReadSQL(), true, where+` AND retry = ? ORDER BY id LIMIT ?`, append(args, true, room)...)
 	if err != nil {
 		return err
 	}

@@ -2,8 +2,8 @@
 // order within a key, and so that nothing is lost and no committed verdict is
 // ever asked for again.
 //
-// A Consumer serves one plugin. Its cursor says how far the plugin has come:
-// everything at or below it is settled, or belongs to a lane. A lane is one key
+// A Consumer serves one partition of a plugin; most plugins have just one. Its
+// cursor says how far the partition has come: everything at or below it is settled, or belongs to a lane. A lane is one key
 // whose first unsettled event failed; it is tried again by a schedule of its
 // own, while the other keys go on. An event that cannot succeed becomes a dead
 // letter, and its key goes on.
@@ -60,6 +60,9 @@ type Mirror interface {
 // Config of one consumer.
 type Config struct {
 	Name string
+	// Partition is the one, of Partitions, that the consumer serves: the keys
+	// whose Slot % Partitions is Partition. Zero values mean the only one.
+	Partition, Partitions int
 	// Events are patterns of the types to deliver; empty: what the plugin asks
 	// for.
 	Events []string

@@ -147,8 +147,9 @@ func (c *Consumer) takeUp(ctx context.Context, now time.Time) error {
 		return nil
 	}
 	limit := room + len(c.active) // those at work may be among them
-	due, err := readLanes(ctx, c.deps.Store.ReadSQL(), `plugin = ? AND (next_at <= ? OR discard > 0) ORDER BY next_at LIMIT ?`,
-		c.cfg.Name, now.UnixMicro(), limit)
+	where, args := c.mine()
+	due, err := readLanes(ctx, c.deps.Store.ReadSQL(), where+` AND (next_at <= ? OR discard > 0) ORDER BY next_at LIMIT ?`,
+		append(args, now.UnixMicro(), limit)...)
 	if err != nil {
 		return err
 	}

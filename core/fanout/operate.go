@@ -5,10 +5,8 @@ import (
 	"database/sql"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/avhub/avhub/core/event"
-	"github.com/avhub/avhub/core/plugin"
 	"github.com/avhub/avhub/core/store"
 )
 
@@ -141,67 +139,4 @@ func operate(ctx context.Context, st *store.Store, f Filter, lanes, letters stri
 		return nil
 	})
 	return a, err
-}
-
-// Progress is how far a plugin has come.
-type Progress struct {
-	Plugin string `json:"plugin"`
-	// State is Stale when the hub that delivers has not been seen for a while;
-	// LastState is what it was then.
-	State       string    `json:"state"`
-	LastState   string    `json:"last_state,omitempty"`
-	Reason      string    `json:"reason,omitempty"`
-	Version     string    `json:"version,omitempty"`
-	Restarts    int64     `json:"restarts"`
-	Owner       string    `json:"owner,omitempty"` // the hub that delivers
-	Position    int64     `json:"position"`
-	Lag         int64     `json:"lag"` // events beyond Position
-	Lanes       int64     `json:"blocked_lanes"`
-	DeadLetters int64     `json:"dead_letters"`
-	UpdatedAt   time.Time `json:"updated_at"`
-}
-
-// Stale is the state of a plugin whose hub ended without a word, or cannot reach
-// the database.
-const Stale = "stale"
-
-// staleAfter is several signs of life, and some difference between clocks.
-const staleAfter = 4 * beatEvery
-
-// age tells the states that only a living hub can be in from those in which
-// nothing happens any more.
-func (p *Progress) age(now time.Time) {
-	switch p.State {
-	case halted, string(plugin.Stopped), "":
-	default:
-		if now.Sub(p.UpdatedAt) > staleAfter {
-			p.State, p.LastState = Stale, p.State
-		}
-	}
-}
-
-// Plugins lists the progress of every plugin that has a cursor, by name.
-func Plugins(ctx context.Context, st *store.Store) ([]Progress, error) {
-	list := []Progress{}
-	now := store.Now()
-	err := st.ReadSQL().Query(ctx, func(rows *sql.Rows) error {
-		var p Progress
-		var updated, last int64
-		if err := rows.Scan(&p.Plugin, &p.State, &p.Reason, &p.Version, &p.Restarts, &p.Owner, &p.Position, &updated,
-			&last, &p.Lanes, &p.DeadLetters); err != nil {
-			return err
-		}
-		p.Lag, p.UpdatedAt = max(last-p.Position, 0), time.UnixMicro(updated).UTC()
-		p.age(now)
-		list = append(list, p)
-		return nil
-	}, `SELECT plugin, state, reason, version, restarts, owner, position, updated_at,
- COALESCE((SELECT value FROM avhub_counters WHERE name = 'journal'), 0),
- (SELECT COUNT(*) FROM avhub_lanes l WHERE l.plugin = c.plugin),
- (SELECT COUNT(*) FROM avhub_dead_letters d WHERE d.plugin = c.plugin)
- FROM avhub_cursors c ORDER BY plugin`)
-	if err != nil {
-		return nil, fmt.Errorf("list plugins: %w", err)
-	}
-	return list, nil
 }

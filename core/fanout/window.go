@@ -97,12 +97,11 @@ func (c *Consumer) fill(ctx context.Context) (more bool, err error) {
 	if !c.window.room() {
 		return false, nil
 	}
-	start := c.window.frontier
-	events, err := c.deps.Journal.Read(ctx, journal.Query{After: start, Limit: readEvents, MaxBytes: readBytes})
+	events, frontier, err := c.readOn(ctx)
 	if err != nil {
 		return false, err
 	}
-	if len(events) == 0 {
+	if frontier == c.window.frontier {
 		return false, nil
 	}
 	items := make([]*item, 0, len(events))
@@ -127,9 +126,33 @@ func (c *Consumer) fill(ctx context.Context) (more bool, err error) {
 		c.window.items = append(c.window.items, it)
 		c.window.bytes += it.size()
 	}
-	c.window.frontier = events[len(events)-1].Position
+	c.window.frontier = frontier
 	c.window.advance()
 	return true, nil
+}
+
+// readOn reads what comes next in the journal, and tells up to where.
+func (c *Consumer) readOn(ctx context.Context) (events []*event.Event, frontier int64, err error) {
+	q := journal.Query{After: c.window.frontier, Limit: readEvents, MaxBytes: readBytes, Part: c.part()}
+	frontier = c.window.frontier
+	if q.Part != nil {
+		// What lies between events of this partition is passed over, too. The last
+		// position is asked first, so that everything up to it can be seen.
+		if q.Until, err = c.deps.Journal.Last(ctx); err != nil || q.Until <= frontier {
+			return nil, frontier, err
+		}
+	}
+	if events, err = c.deps.Journal.Read(ctx, q); err != nil {
+		return nil, frontier, err
+	}
+	bytes := 0
+	for _, ev := range events {
+		frontier, bytes = ev.Position, bytes+len(ev.Evidence.Body)
+	}
+	if q.Part != nil && len(events) < q.Limit && bytes < q.MaxBytes {
+		frontier = q.Until
+	}
+	return events, frontier, nil
 }
 
 // keyOf is the key within which the plugin asked for order.

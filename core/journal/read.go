@@ -24,6 +24,19 @@ func LaneHash(key string) int64 {
 	return int64(h.Sum64())
 }
 
+// Slots is how many slots keys are divided among.
+const Slots = 1024
+
+// Slot is the one of the Slots, from 0, that a key belongs to.
+func Slot(key string) int { return int(LaneHash(key) & (Slots - 1)) }
+
+// Part selects the events of one partition out of several: those whose key has
+// a slot with slot % Of == Index.
+type Part struct {
+	Lane      Lane // whose keys
+	Index, Of int
+}
+
 // Lane selects the index by which a key's events are read.
 type Lane int
 
@@ -42,6 +55,8 @@ type Query struct {
 	// Lane and Keys select the events of one key.
 	Lane *Lane
 	Key  string
+	// Part selects the events of a partition; nil: of all.
+	Part *Part
 
 	Source   string
 	Types    []string // patterns, see event.Match
@@ -118,6 +133,10 @@ func (q Query) sql() (string, []any) {
 	}
 	if q.Lane != nil {
 		add([]string{TenantLane: "tenant_lane = ?", SubjectLane: "subject_lane = ?"}[*q.Lane], LaneHash(q.Key))
+	}
+	if q.Part != nil {
+		column := []string{TenantLane: "tenant_lane", SubjectLane: "subject_lane"}[q.Part.Lane]
+		add("("+column+" & "+strconv.Itoa(Slots-1)+") % ? = ?", q.Part.Of, q.Part.Index)
 	}
 	if q.Source != "" {
 		add("source = ?", q.Source)

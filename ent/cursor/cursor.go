@@ -10,13 +10,21 @@ const (
 	// Label holds the string label denoting the cursor type in the database.
 	Label = "cursor"
 	// FieldID holds the string denoting the id field in the database.
-	FieldID = "plugin"
+	FieldID = "id"
+	// FieldPlugin holds the string denoting the plugin field in the database.
+	FieldPlugin = "plugin"
+	// FieldPartition holds the string denoting the partition field in the database.
+	FieldPartition = "partition"
 	// FieldPosition holds the string denoting the position field in the database.
 	FieldPosition = "position"
 	// FieldEpoch holds the string denoting the epoch field in the database.
 	FieldEpoch = "epoch"
 	// FieldOwner holds the string denoting the owner field in the database.
 	FieldOwner = "owner"
+	// FieldExpiresAt holds the string denoting the expires_at field in the database.
+	FieldExpiresAt = "expires_at"
+	// FieldFloors holds the string denoting the floors field in the database.
+	FieldFloors = "floors"
 	// FieldState holds the string denoting the state field in the database.
 	FieldState = "state"
 	// FieldReason holds the string denoting the reason field in the database.
@@ -36,9 +44,13 @@ const (
 // Columns holds all SQL columns for cursor fields.
 var Columns = []string{
 	FieldID,
+	FieldPlugin,
+	FieldPartition,
 	FieldPosition,
 	FieldEpoch,
 	FieldOwner,
+	FieldExpiresAt,
+	FieldFloors,
 	FieldState,
 	FieldReason,
 	FieldVersion,
@@ -58,12 +70,16 @@ func ValidColumn(column string) bool {
 }
 
 var (
+	// DefaultPartition holds the default value on creation for the "partition" field.
+	DefaultPartition int
 	// DefaultPosition holds the default value on creation for the "position" field.
 	DefaultPosition int64
 	// DefaultEpoch holds the default value on creation for the "epoch" field.
 	DefaultEpoch int64
 	// DefaultOwner holds the default value on creation for the "owner" field.
 	DefaultOwner string
+	// DefaultExpiresAt holds the default value on creation for the "expires_at" field.
+	DefaultExpiresAt int64
 	// DefaultState holds the default value on creation for the "state" field.
 	DefaultState string
 	// DefaultReason holds the default value on creation for the "reason" field.
@@ -86,6 +102,16 @@ func ByID(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldID, opts...).ToFunc()
 }
 
+// ByPlugin orders the results by the plugin field.
+func ByPlugin(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldPlugin, opts...).ToFunc()
+}
+
+// ByPartition orders the results by the partition field.
+func ByPartition(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldPartition, opts...).ToFunc()
+}
+
 // ByPosition orders the results by the position field.
 func ByPosition(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldPosition, opts...).ToFunc()
@@ -99,6 +125,11 @@ func ByEpoch(opts ...sql.OrderTermOption) OrderOption {
 // ByOwner orders the results by the owner field.
 func ByOwner(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldOwner, opts...).ToFunc()
+}
+
+// ByExpiresAt orders the results by the expires_at field.
+func ByExpiresAt(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldExpiresAt, opts...).ToFunc()
 }
 
 // ByState orders the results by the state field.

@@ -62,6 +62,16 @@ func IDContainsFold(id string) predicate.Cursor {
 	return predicate.Cursor(sql.FieldContainsFold(FieldID, id))
 }
 
+// Plugin applies equality check predicate on the "plugin" field. It's identical to PluginEQ.
+func Plugin(v string) predicate.Cursor {
+	return predicate.Cursor(sql.FieldEQ(FieldPlugin, v))
+}
+
+// Partition applies equality check predicate on the "partition" field. It's identical to PartitionEQ.
+func Partition(v int) predicate.Cursor {
+	return predicate.Cursor(sql.FieldEQ(FieldPartition, v))
+}
+
 // Position applies equality check predicate on the "position" field. It's identical to PositionEQ.
 func Position(v int64) predicate.Cursor {
 	return predicate.Cursor(sql.FieldEQ(FieldPosition, v))
@@ -75,6 +85,16 @@ func Epoch(v int64) predicate.Cursor {
 // Owner applies equality check predicate on the "owner" field. It's identical to OwnerEQ.
 func Owner(v string) predicate.Cursor {
 	return predicate.Cursor(sql.FieldEQ(FieldOwner, v))
+}
+
+// ExpiresAt applies equality check predicate on the "expires_at" field. It's identical to ExpiresAtEQ.
+func ExpiresAt(v int64) predicate.Cursor {
+	return predicate.Cursor(sql.FieldEQ(FieldExpiresAt, v))
+}
+
+// Floors applies equality check predicate on the "floors" field. It's identical to FloorsEQ.
+func Floors(v []byte) predicate.Cursor {
+	return predicate.Cursor(sql.FieldEQ(FieldFloors, v))
 }
 
 // State applies equality check predicate on the "state" field. It's identical to StateEQ.
@@ -105,6 +125,111 @@ func ConfigHash(v string) predicate.Cursor {
 // UpdatedAt applies equality check predicate on the "updated_at" field. It's identical to UpdatedAtEQ.
 func UpdatedAt(v int64) predicate.Cursor {
 	return predicate.Cursor(sql.FieldEQ(FieldUpdatedAt, v))
+}
+
+// PluginEQ applies the EQ predicate on the "plugin" field.
+func PluginEQ(v string) predicate.Cursor {
+	return predicate.Cursor(sql.FieldEQ(FieldPlugin, v))
+}
+
+// PluginNEQ applies the NEQ predicate on the "plugin" field.
+func PluginNEQ(v string) predicate.Cursor {
+	return predicate.Cursor(sql.FieldNEQ(FieldPlugin, v))
+}
+
+// PluginIn applies the In predicate on the "plugin" field.
+func PluginIn(vs ...string) predicate.Cursor {
+	return predicate.Cursor(sql.FieldIn(FieldPlugin, vs...))
+}
+
+// PluginNotIn applies the NotIn predicate on the "plugin" field.
+func PluginNotIn(vs ...string) predicate.Cursor {
+	return predicate.Cursor(sql.FieldNotIn(FieldPlugin, vs...))
+}
+
+// PluginGT applies the GT predicate on the "plugin" field.
+func PluginGT(v string) predicate.Cursor {
+	return predicate.Cursor(sql.FieldGT(FieldPlugin, v))
+}
+
+// PluginGTE applies the GTE predicate on the "plugin" field.
+func PluginGTE(v string) predicate.Cursor {
+	return predicate.Cursor(sql.FieldGTE(FieldPlugin, v))
+}
+
+// PluginLT applies the LT predicate on the "plugin" field.
+func PluginLT(v string) predicate.Cursor {
+	return predicate.Cursor(sql.FieldLT(FieldPlugin, v))
+}
+
+// PluginLTE applies the LTE predicate on the "plugin" field.
+func PluginLTE(v string) predicate.Cursor {
+	return predicate.Cursor(sql.FieldLTE(FieldPlugin, v))
+}
+
+// PluginContains applies the Contains predicate on the "plugin" field.
+func PluginContains(v string) predicate.Cursor {
+	return predicate.Cursor(sql.FieldContains(FieldPlugin, v))
+}
+
+// PluginHasPrefix applies the HasPrefix predicate on the "plugin" field.
+func PluginHasPrefix(v string) predicate.Cursor {
+	return predicate.Cursor(sql.FieldHasPrefix(FieldPlugin, v))
+}
+
+// PluginHasSuffix applies the HasSuffix predicate on the "plugin" field.
+func PluginHasSuffix(v string) predicate.Cursor {
+	return predicate.Cursor(sql.FieldHasSuffix(FieldPlugin, v))
+}
+
+// PluginEqualFold applies the EqualFold predicate on the "plugin" field.
+func PluginEqualFold(v string) predicate.Cursor {
+	return predicate.Cursor(sql.FieldEqualFold(FieldPlugin, v))
+}
+
+// PluginContainsFold applies the ContainsFold predicate on the "plugin" field.
+func PluginContainsFold(v string) predicate.Cursor {
+	return predicate.Cursor(sql.FieldContainsFold(FieldPlugin, v))
+}
+
+// PartitionEQ applies the EQ predicate on the "partition" field.
+func PartitionEQ(v int) predicate.Cursor {
+	return predicate.Cursor(sql.FieldEQ(FieldPartition, v))
+}
+
+// PartitionNEQ applies the NEQ predicate on the "partition" field.
+func PartitionNEQ(v int) predicate.Cursor {
+	return predicate.Cursor(sql.FieldNEQ(FieldPartition, v))
+}
+
+// PartitionIn applies the In predicate on the "partition" field.
+func PartitionIn(vs ...int) predicate.Cursor {
+	return predicate.Cursor(sql.FieldIn(FieldPartition, vs...))
+}
+
+// PartitionNotIn applies the NotIn predicate on the "partition" field.
+func PartitionNotIn(vs ...int) predicate.Cursor {
+	return predicate.Cursor(sql.FieldNotIn(FieldPartition, vs...))
+}
+
+// PartitionGT applies the GT predicate on the "partition" field.
+func PartitionGT(v int) predicate.Cursor {
+	return predicate.Cursor(sql.FieldGT(FieldPartition, v))
+}
+
+// PartitionGTE applies the GTE predicate on the "partition" field.
+func PartitionGTE(v int) predicate.Cursor {
+	return predicate.Cursor(sql.FieldGTE(FieldPartition, v))
+}
+
+// PartitionLT applies the LT predicate on the "partition" field.
+func PartitionLT(v int) predicate.Cursor {
+	return predicate.Cursor(sql.FieldLT(FieldPartition, v))
+}
+
+// PartitionLTE applies the LTE predicate on the "partition" field.
+func PartitionLTE(v int) predicate.Cursor {
+	return predicate.Cursor(sql.FieldLTE(FieldPartition, v))
 }
 
 // PositionEQ applies the EQ predicate on the "position" field.
@@ -250,6 +375,96 @@ func OwnerEqualFold(v string) predicate.Cursor {
 // OwnerContainsFold applies the ContainsFold predicate on the "owner" field.
 func OwnerContainsFold(v string) predicate.Cursor {
 	return predicate.Cursor(sql.FieldContainsFold(FieldOwner, v))
+}
+
+// ExpiresAtEQ applies the EQ predicate on the "expires_at" field.
+func ExpiresAtEQ(v int64) predicate.Cursor {
+	return predicate.Cursor(sql.FieldEQ(FieldExpiresAt, v))
+}
+
+// ExpiresAtNEQ applies the NEQ predicate on the "expires_at" field.
+func ExpiresAtNEQ(v int64) predicate.Cursor {
+	return predicate.Cursor(sql.FieldNEQ(FieldExpiresAt, v))
+}
+
+// ExpiresAtIn applies the In predicate on the "expires_at" field.
+func ExpiresAtIn(vs ...int64) predicate.Cursor {
+	return predicate.Cursor(sql.FieldIn(FieldExpiresAt, vs...))
+}
+
+// ExpiresAtNotIn applies the NotIn predicate on the "expires_at" field.
+func ExpiresAtNotIn(vs ...int64) predicate.Cursor {
+	return predicate.Cursor(sql.FieldNotIn(FieldExpiresAt, vs...))
+}
+
+// ExpiresAtGT applies the GT predicate on the "expires_at" field.
+func ExpiresAtGT(v int64) predicate.Cursor {
+	return predicate.Cursor(sql.FieldGT(FieldExpiresAt, v))
+}
+
+// ExpiresAtGTE applies the GTE predicate on the "expires_at" field.
+func ExpiresAtGTE(v int64) predicate.Cursor {
+	return predicate.Cursor(sql.FieldGTE(FieldExpiresAt, v))
+}
+
+// ExpiresAtLT applies the LT predicate on the "expires_at" field.
+func ExpiresAtLT(v int64) predicate.Cursor {
+	return predicate.Cursor(sql.FieldLT(FieldExpiresAt, v))
+}
+
+// ExpiresAtLTE applies the LTE predicate on the "expires_at" field.
+func ExpiresAtLTE(v int64) predicate.Cursor {
+	return predicate.Cursor(sql.FieldLTE(FieldExpiresAt, v))
+}
+
+// FloorsEQ applies the EQ predicate on the "floors" field.
+func FloorsEQ(v []byte) predicate.Cursor {
+	return predicate.Cursor(sql.FieldEQ(FieldFloors, v))
+}
+
+// FloorsNEQ applies the NEQ predicate on the "floors" field.
+func FloorsNEQ(v []byte) predicate.Cursor {
+	return predicate.Cursor(sql.FieldNEQ(FieldFloors, v))
+}
+
+// FloorsIn applies the In predicate on the "floors" field.
+func FloorsIn(vs ...[]byte) predicate.Cursor {
+	return predicate.Cursor(sql.FieldIn(FieldFloors, vs...))
+}
+
+// FloorsNotIn applies the NotIn predicate on the "floors" field.
+func FloorsNotIn(vs ...[]byte) predicate.Cursor {
+	return predicate.Cursor(sql.FieldNotIn(FieldFloors, vs...))
+}
+
+// FloorsGT applies the GT predicate on the "floors" field.
+func FloorsGT(v []byte) predicate.Cursor {
+	return predicate.Cursor(sql.FieldGT(FieldFloors, v))
+}
+
+// FloorsGTE applies the GTE predicate on the "floors" field.
+func FloorsGTE(v []byte) predicate.Cursor {
+	return predicate.Cursor(sql.FieldGTE(FieldFloors, v))
+}
+
+// FloorsLT applies the LT predicate on the "floors" field.
+func FloorsLT(v []byte) predicate.Cursor {
+	return predicate.Cursor(sql.FieldLT(FieldFloors, v))
+}
+
+// FloorsLTE applies the LTE predicate on the "floors" field.
+func FloorsLTE(v []byte) predicate.Cursor {
+	return predicate.Cursor(sql.FieldLTE(FieldFloors, v))
+}
+
+// FloorsIsNil applies the IsNil predicate on the "floors" field.
+func FloorsIsNil() predicate.Cursor {
+	return predicate.Cursor(sql.FieldIsNull(FieldFloors))
+}
+
+// FloorsNotNil applies the NotNil predicate on the "floors" field.
+func FloorsNotNil() predicate.Cursor {
+	return predicate.Cursor(sql.FieldNotNull(FieldFloors))
 }
 
 // StateEQ applies the EQ predicate on the "state" field.

@@ -15,6 +15,8 @@ const (
 	FieldPlugin = "plugin"
 	// FieldKey holds the string denoting the key field in the database.
 	FieldKey = "key"
+	// FieldSlot holds the string denoting the slot field in the database.
+	FieldSlot = "slot"
 	// FieldPosition holds the string denoting the position field in the database.
 	FieldPosition = "position"
 	// FieldEventID holds the string denoting the event_id field in the database.
@@ -46,6 +48,7 @@ var Columns = []string{
 	FieldID,
 	FieldPlugin,
 	FieldKey,
+	FieldSlot,
 	FieldPosition,
 	FieldEventID,
 	FieldType,
@@ -70,6 +73,8 @@ func ValidColumn(column string) bool {
 }
 
 var (
+	// DefaultSlot holds the default value on creation for the "slot" field.
+	DefaultSlot int
 	// DefaultTenantID holds the default value on creation for the "tenant_id" field.
 	DefaultTenantID string
 	// DefaultAttempts holds the default value on creation for the "attempts" field.
@@ -98,6 +103,11 @@ func ByPlugin(opts ...sql.OrderTermOption) OrderOption {
 // ByKey orders the results by the key field.
 func ByKey(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldKey, opts...).ToFunc()
+}
+
+// BySlot orders the results by the slot field.
+func BySlot(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldSlot, opts...).ToFunc()
 }
 
 // ByPosition orders the results by the position field.

@@ -62,6 +62,11 @@ func Key(v string) predicate.DeadLetter {
 	return predicate.DeadLetter(sql.FieldEQ(FieldKey, v))
 }
 
+// Slot applies equality check predicate on the "slot" field. It's identical to SlotEQ.
+func Slot(v int) predicate.DeadLetter {
+	return predicate.DeadLetter(sql.FieldEQ(FieldSlot, v))
+}
+
 // Position applies equality check predicate on the "position" field. It's identical to PositionEQ.
 func Position(v int64) predicate.DeadLetter {
 	return predicate.DeadLetter(sql.FieldEQ(FieldPosition, v))
@@ -245,6 +250,46 @@ func KeyEqualFold(v string) predicate.DeadLetter {
 // KeyContainsFold applies the ContainsFold predicate on the "key" field.
 func KeyContainsFold(v string) predicate.DeadLetter {
 	return predicate.DeadLetter(sql.FieldContainsFold(FieldKey, v))
+}
+
+// SlotEQ applies the EQ predicate on the "slot" field.
+func SlotEQ(v int) predicate.DeadLetter {
+	return predicate.DeadLetter(sql.FieldEQ(FieldSlot, v))
+}
+
+// SlotNEQ applies the NEQ predicate on the "slot" field.
+func SlotNEQ(v int) predicate.DeadLetter {
+	return predicate.DeadLetter(sql.FieldNEQ(FieldSlot, v))
+}
+
+// SlotIn applies the In predicate on the "slot" field.
+func SlotIn(vs ...int) predicate.DeadLetter {
+	return predicate.DeadLetter(sql.FieldIn(FieldSlot, vs...))
+}
+
+// SlotNotIn applies the NotIn predicate on the "slot" field.
+func SlotNotIn(vs ...int) predicate.DeadLetter {
+	return predicate.DeadLetter(sql.FieldNotIn(FieldSlot, vs...))
+}
+
+// SlotGT applies the GT predicate on the "slot" field.
+func SlotGT(v int) predicate.DeadLetter {
+	return predicate.DeadLetter(sql.FieldGT(FieldSlot, v))
+}
+
+// SlotGTE applies the GTE predicate on the "slot" field.
+func SlotGTE(v int) predicate.DeadLetter {
+	return predicate.DeadLetter(sql.FieldGTE(FieldSlot, v))
+}
+
+// SlotLT applies the LT predicate on the "slot" field.
+func SlotLT(v int) predicate.DeadLetter {
+	return predicate.DeadLetter(sql.FieldLT(FieldSlot, v))
+}
+
+// SlotLTE applies the LTE predicate on the "slot" field.
+func SlotLTE(v int) predicate.DeadLetter {
+	return predicate.DeadLetter(sql.FieldLTE(FieldSlot, v))
 }
 
 // PositionEQ applies the EQ predicate on the "position" field.

@@ -15,6 +15,8 @@ const (
 	FieldPlugin = "plugin"
 	// FieldKey holds the string denoting the key field in the database.
 	FieldKey = "key"
+	// FieldSlot holds the string denoting the slot field in the database.
+	FieldSlot = "slot"
 	// FieldHead holds the string denoting the head field in the database.
 	FieldHead = "head"
 	// FieldAttempts holds the string denoting the attempts field in the database.
@@ -38,6 +40,7 @@ var Columns = []string{
 	FieldID,
 	FieldPlugin,
 	FieldKey,
+	FieldSlot,
 	FieldHead,
 	FieldAttempts,
 	FieldSince,
@@ -58,6 +61,8 @@ func ValidColumn(column string) bool {
 }
 
 var (
+	// DefaultSlot holds the default value on creation for the "slot" field.
+	DefaultSlot int
 	// DefaultAttempts holds the default value on creation for the "attempts" field.
 	DefaultAttempts int
 	// DefaultSince holds the default value on creation for the "since" field.
@@ -86,6 +91,11 @@ func ByPlugin(opts ...sql.OrderTermOption) OrderOption {
 // ByKey orders the results by the key field.
 func ByKey(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldKey, opts...).ToFunc()
+}
+
+// BySlot orders the results by the slot field.
+func BySlot(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldSlot, opts...).ToFunc()
 }
 
 // ByHead orders the results by the head field.

@@ -72,6 +72,11 @@ func Key(v string) predicate.Lane {
 	return predicate.Lane(sql.FieldEQ(FieldKey, v))
 }
 
+// Slot applies equality check predicate on the "slot" field. It's identical to SlotEQ.
+func Slot(v int) predicate.Lane {
+	return predicate.Lane(sql.FieldEQ(FieldSlot, v))
+}
+
 // Head applies equality check predicate on the "head" field. It's identical to HeadEQ.
 func Head(v int64) predicate.Lane {
 	return predicate.Lane(sql.FieldEQ(FieldHead, v))
@@ -235,6 +240,46 @@ func KeyEqualFold(v string) predicate.Lane {
 // KeyContainsFold applies the ContainsFold predicate on the "key" field.
 func KeyContainsFold(v string) predicate.Lane {
 	return predicate.Lane(sql.FieldContainsFold(FieldKey, v))
+}
+
+// SlotEQ applies the EQ predicate on the "slot" field.
+func SlotEQ(v int) predicate.Lane {
+	return predicate.Lane(sql.FieldEQ(FieldSlot, v))
+}
+
+// SlotNEQ applies the NEQ predicate on the "slot" field.
+func SlotNEQ(v int) predicate.Lane {
+	return predicate.Lane(sql.FieldNEQ(FieldSlot, v))
+}
+
+// SlotIn applies the In predicate on the "slot" field.
+func SlotIn(vs ...int) predicate.Lane {
+	return predicate.Lane(sql.FieldIn(FieldSlot, vs...))
+}
+
+// SlotNotIn applies the NotIn predicate on the "slot" field.
+func SlotNotIn(vs ...int) predicate.Lane {
+	return predicate.Lane(sql.FieldNotIn(FieldSlot, vs...))
+}
+
+// SlotGT applies the GT predicate on the "slot" field.
+func SlotGT(v int) predicate.Lane {
+	return predicate.Lane(sql.FieldGT(FieldSlot, v))
+}
+
+// SlotGTE applies the GTE predicate on the "slot" field.
+func SlotGTE(v int) predicate.Lane {
+	return predicate.Lane(sql.FieldGTE(FieldSlot, v))
+}
+
+// SlotLT applies the LT predicate on the "slot" field.
+func SlotLT(v int) predicate.Lane {
+	return predicate.Lane(sql.FieldLT(FieldSlot, v))
+}
+
+// SlotLTE applies the LTE predicate on the "slot" field.
+func SlotLTE(v int) predicate.Lane {
+	return predicate.Lane(sql.FieldLTE(FieldSlot, v))
 }
 
 // HeadEQ applies the EQ predicate on the "head" field.

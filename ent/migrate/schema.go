@@ -181,10 +181,14 @@ var (
 	}
 	// AvhubCursorsColumns holds the columns for the "avhub_cursors" table.
 	AvhubCursorsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeString, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
 		{Name: "plugin", Type: field.TypeString, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "partition", Type: field.TypeInt, Default: 0},
 		{Name: "position", Type: field.TypeInt64, Default: 0},
 		{Name: "epoch", Type: field.TypeInt64, Default: 0},
 		{Name: "owner", Type: field.TypeString, Default: "", SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "expires_at", Type: field.TypeInt64, Default: 0},
+		{Name: "floors", Type: field.TypeBytes, Nullable: true},
 		{Name: "state", Type: field.TypeString, Default: "", SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
 		{Name: "reason", Type: field.TypeString, Default: "", SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
 		{Name: "version", Type: field.TypeString, Default: "", SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
@@ -203,6 +207,7 @@ var (
 		{Name: "id", Type: field.TypeInt64, Increment: true},
 		{Name: "plugin", Type: field.TypeString, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
 		{Name: "key", Type: field.TypeString, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "slot", Type: field.TypeInt, Default: -1},
 		{Name: "position", Type: field.TypeInt64},
 		{Name: "event_id", Type: field.TypeString, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
 		{Name: "type", Type: field.TypeString, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
@@ -224,14 +229,35 @@ var (
 			{
 				Name:    "deadletter_plugin_position",
 				Unique:  true,
-				Columns: []*schema.Column{AvhubDeadLettersColumns[1], AvhubDeadLettersColumns[3]},
+				Columns: []*schema.Column{AvhubDeadLettersColumns[1], AvhubDeadLettersColumns[4]},
 			},
 			{
 				Name:    "deadletter_plugin_retry",
 				Unique:  false,
-				Columns: []*schema.Column{AvhubDeadLettersColumns[1], AvhubDeadLettersColumns[11]},
+				Columns: []*schema.Column{AvhubDeadLettersColumns[1], AvhubDeadLettersColumns[12]},
+			},
+			{
+				Name:    "avhub_dead_letters_slotless",
+				Unique:  false,
+				Columns: []*schema.Column{AvhubDeadLettersColumns[1]},
+				Annotation: &entsql.IndexAnnotation{
+					Where: "slot < 0",
+				},
 			},
 		},
+	}
+	// AvhubHubsColumns holds the columns for the "avhub_hubs" table.
+	AvhubHubsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeString, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "name", Type: field.TypeString, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "started", Type: field.TypeInt64, Default: 0},
+		{Name: "expires_at", Type: field.TypeInt64, Default: 0},
+	}
+	// AvhubHubsTable holds the schema information for the "avhub_hubs" table.
+	AvhubHubsTable = &schema.Table{
+		Name:       "avhub_hubs",
+		Columns:    AvhubHubsColumns,
+		PrimaryKey: []*schema.Column{AvhubHubsColumns[0]},
 	}
 	// AvIdentitiesColumns holds the columns for the "av_identities" table.
 	AvIdentitiesColumns = []*schema.Column{
@@ -445,6 +471,7 @@ var (
 		{Name: "id", Type: field.TypeString, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
 		{Name: "plugin", Type: field.TypeString, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
 		{Name: "key", Type: field.TypeString, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "slot", Type: field.TypeInt, Default: -1},
 		{Name: "head", Type: field.TypeInt64},
 		{Name: "attempts", Type: field.TypeInt, Default: 0},
 		{Name: "since", Type: field.TypeInt64, Default: 0},
@@ -462,7 +489,15 @@ var (
 			{
 				Name:    "lane_plugin_next_at",
 				Unique:  false,
-				Columns: []*schema.Column{AvhubLanesColumns[1], AvhubLanesColumns[6]},
+				Columns: []*schema.Column{AvhubLanesColumns[1], AvhubLanesColumns[7]},
+			},
+			{
+				Name:    "avhub_lanes_slotless",
+				Unique:  false,
+				Columns: []*schema.Column{AvhubLanesColumns[1]},
+				Annotation: &entsql.IndexAnnotation{
+					Where: "slot < 0",
+				},
 			},
 		},
 	}
@@ -631,6 +666,22 @@ var (
 				Columns: []*schema.Column{AvOrganizationsColumns[8]},
 			},
 		},
+	}
+	// AvhubPluginsColumns holds the columns for the "avhub_plugins" table.
+	AvhubPluginsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeString, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "partitions", Type: field.TypeInt, Default: 1},
+		{Name: "paused", Type: field.TypeBool, Default: false},
+		{Name: "pause_reason", Type: field.TypeString, Default: "", SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "needs_backfill", Type: field.TypeInt64, Default: 0},
+		{Name: "restart", Type: field.TypeInt64, Default: 0},
+		{Name: "updated_at", Type: field.TypeInt64, Default: 0},
+	}
+	// AvhubPluginsTable holds the schema information for the "avhub_plugins" table.
+	AvhubPluginsTable = &schema.Table{
+		Name:       "avhub_plugins",
+		Columns:    AvhubPluginsColumns,
+		PrimaryKey: []*schema.Column{AvhubPluginsColumns[0]},
 	}
 	// AvhubPluginStatesColumns holds the columns for the "avhub_plugin_states" table.
 	AvhubPluginStatesColumns = []*schema.Column{
@@ -839,6 +890,7 @@ var (
 		AvhubCountersTable,
 		AvhubCursorsTable,
 		AvhubDeadLettersTable,
+		AvhubHubsTable,
 		AvIdentitiesTable,
 		AvIdentitySessionsTable,
 		AvInvitationsTable,
@@ -848,6 +900,7 @@ var (
 		AvMembershipsTable,
 		AvhubMirrorGravesTable,
 		AvOrganizationsTable,
+		AvhubPluginsTable,
 		AvhubPluginStatesTable,
 		AvhubReappliedEventsTable,
 		AvSSOProvidersTable,
@@ -884,6 +937,9 @@ func init() {
 	AvhubDeadLettersTable.Annotation = &entsql.Annotation{
 		Table: "avhub_dead_letters",
 	}
+	AvhubHubsTable.Annotation = &entsql.Annotation{
+		Table: "avhub_hubs",
+	}
 	AvIdentitiesTable.ForeignKeys[0].RefTable = AvOrganizationsTable
 	AvIdentitiesTable.Annotation = &entsql.Annotation{
 		Table: "av_identities",
@@ -919,6 +975,9 @@ func init() {
 	}
 	AvOrganizationsTable.Annotation = &entsql.Annotation{
 		Table: "av_organizations",
+	}
+	AvhubPluginsTable.Annotation = &entsql.Annotation{
+		Table: "avhub_plugins",
 	}
 	AvhubPluginStatesTable.Annotation = &entsql.Annotation{
 		Table: "avhub_plugin_states",

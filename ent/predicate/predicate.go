@@ -27,6 +27,9 @@ type Cursor func(*sql.Selector)
 // DeadLetter is the predicate function for deadletter builders.
 type DeadLetter func(*sql.Selector)
 
+// HubPresence is the predicate function for hubpresence builders.
+type HubPresence func(*sql.Selector)
+
 // Identity is the predicate function for identity builders.
 type Identity func(*sql.Selector)
 
@@ -53,6 +56,9 @@ type MirrorGrave func(*sql.Selector)
 
 // Organization is the predicate function for organization builders.
 type Organization func(*sql.Selector)
+
+// Plugin is the predicate function for plugin builders.
+type Plugin func(*sql.Selector)
 
 // PluginState is the predicate function for pluginstate builders.
 type PluginState func(*sql.Selector)

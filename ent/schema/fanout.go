@@ -2,13 +2,15 @@ package schema
 
 import (
 	"entgo.io/ent"
+	"entgo.io/ent/dialect/entsql"
 	"entgo.io/ent/schema"
 	"entgo.io/ent/schema/field"
 	"entgo.io/ent/schema/index"
 )
 
-// Cursor is a plugin's progress: everything at or below its position is settled
-// or belongs to a lane.
+// Cursor is the progress of one partition of a plugin: everything of that
+// partition at or below its position is settled or belongs to a lane. It is also
+// the lease by which one hub at a time works on the partition.
 type Cursor struct{ ent.Schema }
 
 // Annotations of the model.
@@ -17,11 +19,16 @@ func (Cursor) Annotations() []schema.Annotation { return table("avhub_cursors") 
 // Fields of the model.
 func (Cursor) Fields() []ent.Field {
 	return []ent.Field{
-		field.String("id").StorageKey("plugin").SchemaType(text),
+		field.String("id").SchemaType(text).Comment("plugin / partition"),
+		field.String("plugin").SchemaType(text),
+		field.Int("partition").Default(0),
 		field.Int64("position").Default(0),
 		field.Int64("epoch").Default(0).
 			Comment("fencing number: grows with every owner, checked in every commit"),
 		field.String("owner").SchemaType(text).Default("").Comment("the hub that delivers"),
+		micros("expires_at", "the database's clock: the lease ends; 0: it is free"),
+		field.Bytes("floors").Optional().
+			Comment("JSON: where the partitions of former divisions stood when this one began"),
 		field.String("state").SchemaType(text).Default("").Comment("what the plugin is doing"),
 		field.String("reason").SchemaType(text).Default("").Comment("why it is not running"),
 		field.String("version").SchemaType(text).Default(""),
@@ -29,6 +36,42 @@ func (Cursor) Fields() []ent.Field {
 		field.String("config_hash").SchemaType(text).Default("").
 			Comment("the configuration that it halted with"),
 		micros("updated_at", "the owner's clock; it grows as long as the owner is alive"),
+	}
+}
+
+// Plugin is what holds for all partitions of a plugin, and what operators want
+// of it.
+type Plugin struct{ ent.Schema }
+
+// Annotations of the model.
+func (Plugin) Annotations() []schema.Annotation { return table("avhub_plugins") }
+
+// Fields of the model.
+func (Plugin) Fields() []ent.Field {
+	return []ent.Field{
+		field.String("id").SchemaType(text).Comment("its name"),
+		field.Int("partitions").Default(1).Comment("into how many its keys are divided"),
+		field.Bool("paused").Default(false).Comment("an operator wants no deliveries"),
+		field.String("pause_reason").SchemaType(text).Default(""),
+		micros("needs_backfill", "since when events are gone that it never got; 0: none are"),
+		field.Int64("restart").Default(0).Comment("counts an operator's wishes to start its process anew"),
+		micros("updated_at", "the clock of whoever changed it"),
+	}
+}
+
+// HubPresence is a hub that is alive, or was not long ago.
+type HubPresence struct{ ent.Schema }
+
+// Annotations of the model.
+func (HubPresence) Annotations() []schema.Annotation { return table("avhub_hubs") }
+
+// Fields of the model.
+func (HubPresence) Fields() []ent.Field {
+	return []ent.Field{
+		field.String("id").SchemaType(text).Comment("random: a hub that is started again is another one"),
+		field.String("name").SchemaType(text).Comment("for people: host and process"),
+		micros("started", "the database's clock"),
+		micros("expires_at", "the database's clock: until then it counts as alive"),
 	}
 }
 
@@ -44,6 +87,7 @@ func (Lane) Fields() []ent.Field {
 		field.String("id").SchemaType(text).Comment("plugin / key"),
 		field.String("plugin").SchemaType(text),
 		field.String("key").SchemaType(text),
+		field.Int("slot").Default(-1).Comment("of the key, which decides its partition; -1: not computed yet"),
 		field.Int64("head").Comment("position of the first unsettled event"),
 		field.Int("attempts").Default(0).Comment("failed attempts at the head"),
 		micros("since", "when the head first failed"),
@@ -57,7 +101,10 @@ func (Lane) Fields() []ent.Field {
 
 // Indexes of the model.
 func (Lane) Indexes() []ent.Index {
-	return []ent.Index{index.Fields("plugin", "next_at")}
+	return []ent.Index{
+		index.Fields("plugin", "next_at"),
+		index.Fields("plugin").StorageKey("avhub_lanes_slotless").Annotations(entsql.IndexWhere("slot < 0")),
+	}
 }
 
 // PluginState is what a plugin remembers for one key, and how far that key is
@@ -90,6 +137,7 @@ func (DeadLetter) Fields() []ent.Field {
 		field.Int64("id"),
 		field.String("plugin").SchemaType(text),
 		field.String("key").SchemaType(text),
+		field.Int("slot").Default(-1).Comment("of the key, which decides its partition; -1: not computed yet"),
 		field.Int64("position"),
 		field.String("event_id").SchemaType(text),
 		field.String("type").SchemaType(text),
@@ -109,5 +157,6 @@ func (DeadLetter) Indexes() []ent.Index {
 	return []ent.Index{
 		index.Fields("plugin", "position").Unique(),
 		index.Fields("plugin", "retry"),
+		index.Fields("plugin").StorageKey("avhub_dead_letters_slotless").Annotations(entsql.IndexWhere("slot < 0")),
 	}
 }
