@@ -53,8 +53,8 @@ func TestCursorsOfOnePartitionKeepTheirPlace(t *testing.T) {
 			`SELECT id, plugin, partition, position, epoch, owner, expires_at, floors, state, reason, version, config_hash, updated_at, restarts FROM avhub_cursors`: {
 				"audit/0 audit 0 1 1 h/1 0 - running    6 0", "billing/0 billing 0 42 7 h/1 0 - halted why v1 ff 5 3"},
 			`SELECT id, partitions, needs_backfill, restart FROM avhub_plugins`: {"audit 1 0 0", "billing 1 0 0"},
-			`SELECT key, slot, head FROM avhub_lanes`:                            {"tenant:a -1 40"},
-			`SELECT key, slot, position FROM avhub_dead_letters`:                 {"tenant:b -1 41"},
+			`SELECT key, slot, head FROM avhub_lanes`:                           {"tenant:a -1 40"},
+			`SELECT key, slot, position FROM avhub_dead_letters`:                {"tenant:b -1 41"},
 		} {
 			if got := lines(t, st, query); !slices.Equal(got, want) {
 				t.Errorf("%s: %q", query, got)
