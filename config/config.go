@@ -18,6 +18,7 @@ type Config struct {
 	Server  Server   `json:"server" doc:"Where events arrive."`
 	Admin   Admin    `json:"admin" doc:"Health, metrics, API and UI for operators."`
 	Storage Storage  `json:"storage" doc:"The database that holds the journal and the mirror."`
+	Journal Journal  `json:"journal" doc:"How long events are kept."`
 	Log     Log      `json:"log" doc:"What the hub writes to standard error."`
 	Sources []Source `json:"sources" doc:"The identity providers that events are taken from."`
 	Mirror  Mirror   `json:"mirror" doc:"What the copy of the provider's data shows, and for how long."`
@@ -33,6 +34,7 @@ type Config struct {
 type Server struct {
 	Listen         string          `json:"listen" doc:"Address as host:port; without a host, every interface." default:"127.0.0.1:8080"`
 	MaxBody        schema.ByteSize `json:"max_body" doc:"Largest body of a webhook." default:"1MiB" min:"1KiB" max:"64MiB"`
+	MaxBodies      schema.ByteSize `json:"max_bodies" doc:"Memory for bodies that are being read, all together; beyond it, senders are asked to come back. The first 16 KiB of each do not count, and there is always room for one." default:"64MiB" min:"64KiB" max:"64GiB"`
 	MaxConnections int             `json:"max_connections" doc:"Connections served at a time; more wait." default:"1024" min:"1" max:"100000"`
 }
 

@@ -92,6 +92,8 @@ func TestEveryWordOutsideListsHasItsVariable(t *testing.T) {
 	want := settable{
 		"AVHUB_SERVER_LISTEN": "server.listen", "AVHUB_SERVER_MAX_BODY": "server.max_body", "AVHUB_SERVER_MAX_CONNECTIONS": "server.max_connections",
 		"AVHUB_ADMIN_LISTEN": "admin.listen", "AVHUB_ADMIN_TOKEN": "admin.token", "AVHUB_STORAGE_URL": "storage.url",
+		"AVHUB_SERVER_MAX_BODIES": "server.max_bodies", "AVHUB_JOURNAL_RETAIN": "journal.retain",
+		"AVHUB_JOURNAL_DEDUPE_FOR": "journal.dedupe_for", "AVHUB_JOURNAL_MAX_LAG": "journal.max_lag",
 		"AVHUB_STORAGE_MIGRATE": "storage.migrate", "AVHUB_LOG_LEVEL": "log.level", "AVHUB_LOG_FORMAT": "log.format",
 		"AVHUB_MIRROR_APPLICATION_ID": "mirror.application_id", "AVHUB_MIRROR_ON_DELETE": "mirror.on_delete",
 		"AVHUB_MIRROR_PLAN_APPLICATION":       "mirror.plan_application",

@@ -25,6 +25,7 @@ func (c *Config) Validate() error {
 func (c *Config) validate(found *collector) {
 	c.validateListeners(found)
 	c.validateStorage(found)
+	c.validateJournal(found)
 	c.validateMirror(found)
 	sources, paths := map[string]int{}, map[string]int{}
 	for i, s := range c.Sources {

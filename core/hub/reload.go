@@ -227,7 +227,7 @@ func restartNeeded(a, b *config.Config) (names []string) {
 		a, b any
 	}{
 		{"server", a.Server, b.Server}, {"admin", a.Admin, b.Admin}, {"storage", a.Storage, b.Storage},
-		{"log", a.Log, b.Log}, {"sources", a.Sources, b.Sources}, {"mirror", a.Mirror, b.Mirror},
+		{"journal", a.Journal, b.Journal}, {"log", a.Log, b.Log}, {"sources", a.Sources, b.Sources}, {"mirror", a.Mirror, b.Mirror},
 		{"features", a.Features, b.Features},
 	} {
 		if !reflect.DeepEqual(section.a, section.b) {

@@ -64,6 +64,9 @@ type Query struct {
 	Since    time.Time // by the hub's clock
 	Failed   bool      // only those that the mirror could not apply
 
+	// Whole refuses, with ErrPruned, to pass over events that were pruned.
+	Whole bool
+
 	Newest bool // newest first
 	Limit  int  // 0: 100
 	// MaxBytes ends the answer early, after the event that reaches it; 0: no
@@ -83,6 +86,13 @@ func (j *Journal) read(ctx context.Context, db store.SQL, q Query) ([]*event.Eve
 	matcher, err := event.NewMatcher(q.Types)
 	if err != nil {
 		return nil, fmt.Errorf("read the journal: %w", err)
+	}
+	if !q.Since.IsZero() && !q.Failed {
+		after, err := j.Seek(ctx, q.Since)
+		if err != nil {
+			return nil, fmt.Errorf("read the journal: %w", err)
+		}
+		q.After = max(q.After, after)
 	}
 	query, args := q.sql()
 	var events []*event.Event
@@ -107,6 +117,16 @@ func (j *Journal) read(ctx context.Context, db store.SQL, q Query) ([]*event.Eve
 	}, query, args...)
 	if err != nil && !errors.Is(err, errEnough) {
 		return nil, fmt.Errorf("read the journal: %w", err)
+	}
+	if q.Whole && (len(events) == 0 || events[0].Position != q.After+1) {
+		// Looked at after the events: what is there now was there then.
+		first, err := first(ctx, db)
+		if err == nil && first > q.After+1 {
+			err = j.pruned(ctx, fmt.Sprintf("position %d", q.After+1), first)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read the journal: %w", err)
+		}
 	}
 	return events, nil
 }
@@ -236,10 +256,19 @@ func (j *Journal) Find(ctx context.Context, id string) ([]Found, error) {
 			found = append(found, Found{ev, n})
 		}
 	}
-	if len(found) == 0 {
-		return nil, fmt.Errorf("find event %q: %w", id, ErrNotFound)
+	if len(found) > 0 {
+		return found, nil
 	}
-	return found, nil
+	begin, err := j.First(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for position := range conflicts {
+		if position >= 1 && position < begin {
+			return nil, j.pruned(ctx, fmt.Sprintf("event %q (position %d)", id, position), begin)
+		}
+	}
+	return nil, fmt.Errorf("find event %q: %w", id, ErrNotFound)
 }
 
 func (j *Journal) conflicts(ctx context.Context, ev *event.Event) (n int, err error) {

@@ -12,19 +12,19 @@ import (
 // journal says of an event.
 const reappliedCounter = "journal_reapplied"
 
-// Span returns the positions of the oldest event that the journal still holds
-// and of the newest that it ever held, both 0 if there never was one. It reads in
-// the transaction that ctx carries.
+// Span returns the position that the journal begins with and that of the newest
+// event that it ever held, both 0 if there never was one. It reads in the
+// transaction that ctx carries.
 func (j *Journal) Span(ctx context.Context) (first, last int64, err error) {
 	db := j.store.SQL(ctx)
 	if last, err = lastPosition(ctx, db); err != nil {
 		return 0, 0, err
 	}
-	err = db.Query(ctx, func(rows *sql.Rows) error { return rows.Scan(&first) }, `SELECT coalesce(min(position), 0) FROM avhub_events`)
-	if err != nil {
-		return 0, 0, fmt.Errorf("read the first position: %w", err)
+	if last == 0 {
+		return 0, 0, nil
 	}
-	return first, last, nil
+	first, err = First(ctx, j.store)
+	return first, last, err
 }
 
 // Reapplied returns a number that changes whenever events that had failed were

@@ -360,6 +360,7 @@ func TestAJournalWithoutItsBeginningIsRefused(t *testing.T) {
 		b.exec(t, `DELETE FROM avhub_events WHERE position = 40`)
 		refused(mirror.ErrGap)
 		b.exec(t, `DELETE FROM avhub_events WHERE position <= 40`)
+		b.exec(t, `INSERT INTO avhub_counters (name, value) VALUES ('journal_first', 41)`)
 		refused(mirror.ErrPruned)
 		b.exec(t, `DELETE FROM avhub_events`)
 		refused(mirror.ErrPruned)

@@ -96,6 +96,15 @@ func (SeenEvent) Fields() []ent.Field {
 	}
 }
 
+// Indexes of the model. Ids are forgotten in the order in which they came.
+func (SeenEvent) Indexes() []ent.Index {
+	return []ent.Index{
+		index.Fields("position"),
+		index.Fields("position").StorageKey("avhub_seen_events_conflicts").
+			Annotations(entsql.IndexWhere("conflicts > 0")),
+	}
+}
+
 // Counter is a named number, such as the journal's last position.
 type Counter struct{ ent.Schema }
 
