@@ -11,7 +11,7 @@ import (
 // claim makes this hub the owner of the plugin's deliveries: from here on, no
 // commit of a former owner succeeds.
 func (c *Consumer) claim(ctx context.Context) error {
-	return c.deps.Store.InTx(ctx, func(ctx context.Context) error {
+	return c.inTx(ctx, func(ctx context.Context) error {
 		db := c.deps.Store.SQL(ctx)
 		if _, err := db.Exec(ctx, `INSERT INTO avhub_plugins (id, partitions) VALUES (?, ?) ON CONFLICT (id) DO NOTHING`, c.cfg.Name, c.cfg.Partitions); err != nil {
 			return fmt.Errorf("create plugin: %w", err)
@@ -54,12 +54,12 @@ func (ch *changes) empty() bool {
 func (c *Consumer) commit(ctx context.Context, ch *changes) error {
 	now := c.deps.Now()
 	prefix := c.window.prefix
-	due := prefix > c.cursor && (prefix-c.cursor >= flushEvents || now.Sub(c.flushed) >= flushEvery)
+	due := prefix > c.cursor && (prefix-c.cursor >= c.limits.flushEvents || now.Sub(c.flushed) >= flushEvery)
 	if ch.empty() && !due {
 		c.observe(ch)
 		return nil
 	}
-	err := c.deps.Store.InTx(ctx, func(ctx context.Context) error { return c.write(ctx, ch, prefix, now) })
+	err := c.inTx(ctx, func(ctx context.Context) error { return c.write(ctx, ch, prefix, now) })
 	if err != nil {
 		return err
 	}

@@ -33,6 +33,12 @@ type Consumer struct {
 
 	hash atomic.Pointer[string] // of the configuration in force
 
+	limits limits
+	// How transactions and calls are run. A test puts itself between: to make
+	// transactions fail, and to know when a call has come to a halt.
+	inTx   func(ctx context.Context, fn func(ctx context.Context) error) error
+	launch func(b *batch, call func())
+
 	window  window
 	flying  map[string]bool // keys in a call
 	batches int             // calls of the main stream in flight
@@ -67,10 +73,13 @@ func New(cfg Config, deps Deps) *Consumer {
 	deps.Log = deps.Log.With().Str("plugin", cfg.Name).Logger()
 	c := &Consumer{
 		cfg: cfg, deps: deps,
-		flying:  map[string]bool{},
-		active:  map[string]*laneRun{},
-		results: make(chan *batch, batchesInFlight+lanesInFlight),
+		limits: usualLimits(),
+		inTx:   deps.Store.InTx,
+		launch: func(_ *batch, call func()) { go call() },
+		flying: map[string]bool{},
+		active: map[string]*laneRun{},
 	}
+	c.results = make(chan *batch, c.limits.batchesInFlight+c.limits.lanesInFlight)
 	c.SetConfigHash(cfg.ConfigHash)
 	return c
 }
@@ -207,7 +216,7 @@ func (c *Consumer) ready(ctx context.Context) bool {
 
 // flush stores the cursor now and then, when nothing else does.
 func (c *Consumer) flush(ctx context.Context, now time.Time) error {
-	if c.window.prefix > c.cursor && (c.window.prefix-c.cursor >= flushEvents || now.Sub(c.flushed) >= flushEvery) {
+	if c.window.prefix > c.cursor && (c.window.prefix-c.cursor >= c.limits.flushEvents || now.Sub(c.flushed) >= flushEvery) {
 		return c.commit(ctx, &changes{})
 	}
 	return nil
@@ -217,7 +226,7 @@ func (c *Consumer) dispatch() {
 	if c.deps.Now().Before(c.notBefore) {
 		return
 	}
-	for c.batches < batchesInFlight {
+	for c.batches < c.limits.batchesInFlight {
 		b := c.pick()
 		if b == nil {
 			return
@@ -245,6 +254,15 @@ func (c *Consumer) nextTick() time.Duration {
 
 // take settles what a call brought back.
 func (c *Consumer) take(ctx context.Context, b *batch) error {
+	ch := c.settle(b)
+	// What the plugin said must be kept, whatever the database does: the calls
+	// are done, and asking again would not be the same.
+	return c.persist(ctx, "commit verdicts", func(ctx context.Context) error { return c.commit(ctx, ch) })
+}
+
+// settle moves the consumer's memory along with what a call brought back, and
+// returns what is to be committed.
+func (c *Consumer) settle(b *batch) *changes {
 	for _, it := range b.all {
 		it.flying = false
 		delete(c.flying, it.key)
@@ -263,10 +281,7 @@ func (c *Consumer) take(ctx context.Context, b *batch) error {
 	if b.letter != nil {
 		c.polled = time.Time{} // there may be more of them to deliver
 	}
-	ch := c.judge(b)
-	// What the plugin said must be kept, whatever the database does: the calls
-	// are done, and asking again would not be the same.
-	return c.persist(ctx, "commit verdicts", func(ctx context.Context) error { return c.commit(ctx, ch) })
+	return c.judge(b)
 }
 
 // persist repeats fn until it works: a failing database delays, it never

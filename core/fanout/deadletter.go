@@ -114,7 +114,7 @@ func (c *Consumer) judgeLetter(d *DeadLetter, kind pluginpb.Verdict_Kind, reason
 
 // retryLetters delivers dead letters that an operator wants delivered.
 func (c *Consumer) retryLetters(ctx context.Context) error {
-	room := lanesInFlight - c.runs
+	room := c.limits.lanesInFlight - c.runs
 	if room <= 0 {
 		return nil
 	}

@@ -110,24 +110,6 @@ var ErrFenced = errors.New("another hub delivers to this plugin now")
 var ErrHalted = errors.New("the plugin has halted")
 
 const (
-	// A batch holds at most so much; the plugin's side takes 4 MiB and more.
-	batchEvents = 256
-	batchBytes  = 1 << 20
-	// maxEvent is the largest event that is handed to a plugin, with its changes
-	// and entities; a larger one becomes a dead letter.
-	maxEvent = 1 << 20
-	// batchesInFlight calls run at once on the main stream, lanesInFlight beside it.
-	batchesInFlight = 4
-	lanesInFlight   = 8
-	// lanesAtWork are taken up at once, in a call, or between two of them, or
-	// waiting to go back to the main stream.
-	lanesAtWork = 2 * lanesInFlight
-	// The window is what is read ahead of the cursor.
-	windowEvents = 2048
-	windowBytes  = 16 << 20
-	readEvents   = 512
-	readBytes    = 4 << 20
-
 	// callTimeout ends a call; the plugin's side answers a little before that
 	// with what it has.
 	callTimeout = 12 * time.Second
@@ -144,7 +126,6 @@ const (
 
 	pollEvery   = 500 * time.Millisecond // other hubs and operators' commands
 	flushEvery  = 200 * time.Millisecond // the cursor, when nothing else is written
-	flushEvents = 500
 	beatEvery   = 10 * time.Second       // a sign of life in the cursor, when nothing else is written
 	countEvery  = 5 * time.Second        // lanes and dead letters, for metrics
 	downEvery   = 50 * time.Millisecond  // look whether the plugin is back
@@ -152,6 +133,40 @@ const (
 	historyKept = 20
 	textLimit   = 4 << 10 // of a stored error
 )
+
+// limits bound what a consumer holds and hands out at once. They are fields, not
+// constants, so that a test can reach every one of them with a few events.
+type limits struct {
+	// A batch holds at most so much; the plugin's side takes 4 MiB and more.
+	batchEvents, batchBytes int
+	// maxEvent is the largest event that is handed to a plugin, with its changes
+	// and entities; a larger one becomes a dead letter.
+	maxEvent int
+	// requestBytes bounds a call with its events, entities and states; both sides
+	// of the protocol take 16 MiB.
+	requestBytes int
+	// batchesInFlight calls run at once on the main stream, lanesInFlight beside it.
+	batchesInFlight, lanesInFlight int
+	// lanesAtWork are taken up at once, in a call, or between two of them, or
+	// waiting to go back to the main stream.
+	lanesAtWork int
+	// The window is what is read ahead of the cursor, so much at a time.
+	windowEvents, windowBytes int
+	readEvents, readBytes     int
+	// flushEvents beyond the stored cursor are not left unstored for longer.
+	flushEvents int64
+}
+
+func usualLimits() limits {
+	return limits{
+		batchEvents: 256, batchBytes: 1 << 20,
+		maxEvent: 1 << 20, requestBytes: 4 << 20,
+		batchesInFlight: 4, lanesInFlight: 8, lanesAtWork: 16,
+		windowEvents: 2048, windowBytes: 16 << 20,
+		readEvents: 512, readBytes: 4 << 20,
+		flushEvents: 500,
+	}
+}
 
 // Metrics of all consumers.
 type Metrics struct {

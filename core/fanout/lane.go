@@ -127,7 +127,7 @@ func (c *Consumer) workLanes(ctx context.Context, now time.Time) error {
 		}
 	}
 	for _, run := range c.active {
-		if c.runs >= lanesInFlight {
+		if c.runs >= c.limits.lanesInFlight {
 			return nil
 		}
 		if c.flying[run.lane.Key] || run.idle || now.Before(run.wait) {
@@ -141,7 +141,7 @@ func (c *Consumer) workLanes(ctx context.Context, now time.Time) error {
 }
 
 func (c *Consumer) takeUp(ctx context.Context, now time.Time) error {
-	room := lanesAtWork - len(c.active)
+	room := c.limits.lanesAtWork - len(c.active)
 	if room <= 0 {
 		c.due = now // looked at again when a call comes back
 		return nil
@@ -158,7 +158,7 @@ func (c *Consumer) takeUp(ctx context.Context, now time.Time) error {
 		c.due = now // there may be more
 	}
 	for _, lane := range due {
-		if c.active[lane.Key] == nil && len(c.active) < lanesAtWork {
+		if c.active[lane.Key] == nil && len(c.active) < c.limits.lanesAtWork {
 			c.active[lane.Key] = &laneRun{lane: lane}
 		}
 	}

@@ -15,10 +15,6 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// requestBytes bounds a call with its events, entities and states; both sides
-// of the protocol take 16 MiB.
-const requestBytes = 4 << 20
-
 // errNotSent: what travels with the events could not be loaded, so the plugin
 // was not called.
 var errNotSent = errors.New("the events could not be prepared")
@@ -39,10 +35,10 @@ func (c *Consumer) send(b *batch) {
 	} else {
 		c.batches++
 	}
-	go func() {
+	c.launch(b, func() {
 		b.resp, b.err = c.call(b)
 		c.results <- b // has room for all calls in flight
-	}()
+	})
 }
 
 // call loads what travels with a batch's events, asks the plugin, and holds it
@@ -57,7 +53,7 @@ func (c *Consumer) call(b *batch) (*pluginpb.DeliverResponse, error) {
 		return nil, fmt.Errorf("%w: %w", errNotSent, err)
 	}
 	if b.oversized > 0 {
-		return tooLarge(b), nil
+		return c.tooLarge(b), nil
 	}
 	if len(req.GetEvents()) == 0 {
 		return &pluginpb.DeliverResponse{}, nil
@@ -117,7 +113,7 @@ func (c *Consumer) prepare(b *batch) (*pluginpb.DeliverRequest, error) {
 		n := proto.Size(ev)
 		// The body says what the data says, once more: asking for it must not make
 		// an event too large. But a small data may come in a body of any size.
-		if n-len(ev.Body) > maxEvent || len(ev.Body) > 2*maxEvent {
+		if n-len(ev.Body) > c.limits.maxEvent || len(ev.Body) > 2*c.limits.maxEvent {
 			if i == 0 {
 				b.oversized, i = n, 1
 			}
@@ -128,7 +124,7 @@ func (c *Consumer) prepare(b *batch) (*pluginpb.DeliverRequest, error) {
 		if req.States[it.key] == nil {
 			n += len(state)
 		}
-		if size+n > requestBytes && i > 0 {
+		if size+n > c.limits.requestBytes && i > 0 {
 			b.items, b.left = b.items[:i], b.items[i:]
 			break
 		}
@@ -142,11 +138,11 @@ func (c *Consumer) prepare(b *batch) (*pluginpb.DeliverRequest, error) {
 }
 
 // tooLarge gives up a batch's first event, by name, in the plugin's place.
-func tooLarge(b *batch) *pluginpb.DeliverResponse {
+func (c *Consumer) tooLarge(b *batch) *pluginpb.DeliverResponse {
 	return &pluginpb.DeliverResponse{Verdicts: []*pluginpb.Verdict{{
 		Position: b.items[0].ev.Position,
 		Kind:     pluginpb.Verdict_KIND_REJECT,
-		Reason:   fmt.Sprintf("the event has %d bytes with what travels with it; %d are allowed", b.oversized, maxEvent),
+		Reason:   fmt.Sprintf("the event has %d bytes with what travels with it; %d are allowed", b.oversized, c.limits.maxEvent),
 	}}}
 }
 

@@ -61,8 +61,8 @@ type window struct {
 	prefix   int64 // everything up to here is settled or a lane's
 }
 
-func (w *window) room() bool {
-	return len(w.items) < windowEvents && w.bytes < windowBytes
+func (w *window) room(l limits) bool {
+	return len(w.items) < l.windowEvents && w.bytes < l.windowBytes
 }
 
 // advance drops what is settled from the front. What lies behind the first
@@ -94,7 +94,7 @@ func (w *window) giveTo(key string) {
 // fill reads on in the journal while there is room. It reports whether there
 // may be more.
 func (c *Consumer) fill(ctx context.Context) (more bool, err error) {
-	if !c.window.room() {
+	if !c.window.room(c.limits) {
 		return false, nil
 	}
 	events, frontier, err := c.readOn(ctx)
@@ -133,7 +133,7 @@ func (c *Consumer) fill(ctx context.Context) (more bool, err error) {
 
 // readOn reads what comes next in the journal, and tells up to where.
 func (c *Consumer) readOn(ctx context.Context) (events []*event.Event, frontier int64, err error) {
-	q := journal.Query{After: c.window.frontier, Limit: readEvents, MaxBytes: readBytes, Part: c.part()}
+	q := journal.Query{After: c.window.frontier, Limit: c.limits.readEvents, MaxBytes: c.limits.readBytes, Part: c.part()}
 	frontier = c.window.frontier
 	if q.Part != nil {
 		// What lies between events of this partition is passed over, too. The last
@@ -171,7 +171,7 @@ const totalKey = "all"
 
 // laneQuery reads a key's own events, up to where the main stream has come.
 func (c *Consumer) laneQuery(key string, from int64) journal.Query {
-	q := journal.Query{After: from - 1, Until: c.window.frontier, Limit: batchEvents, MaxBytes: batchBytes, Types: c.types}
+	q := journal.Query{After: from - 1, Until: c.window.frontier, Limit: c.limits.batchEvents, MaxBytes: c.limits.batchBytes, Types: c.types}
 	lane := journal.TenantLane
 	switch c.order {
 	case plugin.Total:
@@ -221,19 +221,19 @@ func (c *Consumer) pick() *batch {
 				continue
 			}
 		}
-		if len(b.items)+len(newest) > 0 && size+it.size() > batchBytes {
+		if len(b.items)+len(newest) > 0 && size+it.size() > c.limits.batchBytes {
 			break
 		}
 		size += it.size()
 		if c.coalesce {
 			newest[it.key] = it
-			if len(newest) >= batchEvents {
+			if len(newest) >= c.limits.batchEvents {
 				break
 			}
 			continue
 		}
 		b.items = append(b.items, it)
-		if len(b.items) >= batchEvents {
+		if len(b.items) >= c.limits.batchEvents {
 			break
 		}
 	}
