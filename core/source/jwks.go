@@ -63,13 +63,14 @@ func fetchKeys(ctx context.Context, client *http.Client, address string) (map[st
 	if len(body) > maxKeySetBody {
 		return nil, fmt.Errorf("reading the key set: it is larger than %d bytes", maxKeySetBody)
 	}
-	return parseKeys(body)
+	return ParseKeys(body)
 }
 
-// parseKeys picks the usable keys out of a JSON Web Key Set. One unusable key,
+// ParseKeys picks the usable keys out of a JSON Web Key Set, as a source does that
+// fetches one: those that can verify a webhook, by key id. One unusable key,
 // of another kind, too short or malformed, does not spoil the set; a set
 // without any usable key is an error. Of keys that share an id the first counts.
-func parseKeys(body []byte) (map[string]*rsa.PublicKey, error) {
+func ParseKeys(body []byte) (map[string]*rsa.PublicKey, error) {
 	var doc struct {
 		Keys []json.RawMessage `json:"keys"`
 	}

@@ -25,7 +25,8 @@ type unit struct {
 // plugs the one into the other.
 func floors() map[string]int {
 	return map[string]int{
-		"core/hub": 3,
+		"core/hub":    3,
+		"core/verify": 3,
 
 		"core/source":    2,
 		"core/fanout":    2,
