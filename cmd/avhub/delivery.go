@@ -1,12 +1,12 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"strconv"
-	"strings"
+	"time"
 
+	"github.com/avhub/avhub/core/event"
 	"github.com/avhub/avhub/core/fanout"
 	"github.com/avhub/avhub/core/store"
 	"github.com/spf13/cobra"
@@ -22,15 +22,43 @@ func (c *cli) deliveryVerbs() *cobra.Command {
 }
 
 // troubleFilter are the flags that choose lanes and dead letters.
-type troubleFilter struct{ fanout.Filter }
+type troubleFilter struct {
+	fanout.Filter
+	since, until string
+}
 
 func addTroubleFilter(cmd *cobra.Command) *troubleFilter {
 	f := &troubleFilter{}
 	cmd.Flags().StringVar(&f.Plugin, "plugin", "", "only those of the plugin with this `name`")
 	cmd.Flags().StringVar(&f.Key, "key", "", "only those of this `key`, such as tenant:t1")
 	cmd.Flags().StringVar(&f.Tenant, "tenant", "", "only those of the tenant with this `id`")
-	cmd.Flags().StringVar(&f.Type, "type", "", "only dead letters of events of exactly this `type`")
+	cmd.Flags().StringVar(&f.Type, "type", "", "only dead letters of events of this `type`; tenant.* for all below")
+	cmd.Flags().StringVar(&f.since, "since", "", "only those that first failed since then: a `time` as RFC 3339, or how long ago, such as 90m or 7d")
+	cmd.Flags().StringVar(&f.until, "until", "", "only those that first failed before then: a `time` in the same form")
+	cmd.Flags().StringVar(&f.Reason, "reason", "", "only those whose last error contains this `text`, in any case")
+	cmd.Flags().Int64Var(&f.Letter, "id", 0, "only the dead letter with this `number`")
 	return f
+}
+
+// resolve checks the flags and returns what they select.
+func (f *troubleFilter) resolve(now time.Time) (fanout.Filter, error) {
+	out := f.Filter
+	var err error
+	if out.Since, err = parseTime("since", f.since, now); err != nil {
+		return out, err
+	}
+	if out.Until, err = parseTime("until", f.until, now); err != nil {
+		return out, err
+	}
+	if f.Type != "" {
+		if err := event.ValidatePattern(f.Type); err != nil {
+			return out, wrongUse("--type: %s", err)
+		}
+	}
+	if f.Letter < 0 {
+		return out, wrongUse("--id takes the number of a dead letter, as delivery list shows it")
+	}
+	return out, nil
 }
 
 // laneJSON and letterJSON are what --json prints.
@@ -52,15 +80,18 @@ func (c *cli) deliveryList() *cobra.Command {
 	}
 	flags := addConfigFlags(cmd)
 	filter := addTroubleFilter(cmd)
-	cmd.Flags().Int64Var(&filter.Letter, "id", 0, "only the dead letter with this `number`")
 	cmd.Flags().IntVar(&filter.Limit, "limit", 50, "`number` of lanes, and of dead letters")
 	asJSON := jsonFlag(cmd, "a JSON array; kind is lane or dead_letter")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if filter.Limit < 1 {
 			return wrongUse("--limit must be at least 1")
 		}
+		f, err := filter.resolve(time.Now())
+		if err != nil {
+			return err
+		}
 		return c.withData(cmd.Context(), flags, func(d data) error {
-			list, err := fanout.List(cmd.Context(), d.Store, filter.Filter)
+			list, err := fanout.List(cmd.Context(), d.Store, f)
 			if err != nil {
 				return err
 			}
@@ -74,7 +105,7 @@ func (c *cli) deliveryList() *cobra.Command {
 				}
 				return c.writeJSON(items)
 			}
-			return c.printTrouble(cmd.Context(), d.Store, list, filter.Filter)
+			return c.printTrouble(cmd.Context(), d.Store, list, f)
 		})
 	}
 	return cmd
@@ -124,87 +155,6 @@ func (c *cli) printTrouble(ctx context.Context, st *store.Store, list fanout.Tro
 	}
 	if int64(len(list.Lanes)) < all.Lanes || int64(len(list.DeadLetters)) < all.DeadLetters {
 		c.say("there is more: use --limit or a filter")
-	}
-	return nil
-}
-
-func (c *cli) deliveryRetry() *cobra.Command {
-	return c.operation(&cobra.Command{
-		Use:   "retry",
-		Short: "Try blocked lanes now, and deliver dead letters again",
-		Long: "Makes blocked lanes due at once, and has dead letters delivered again by the running hub.\n" +
-			"Says how many there are and asks, unless --yes is given.",
-		Example: "  avhub delivery retry --id 7 --yes\n  avhub delivery retry --plugin billing --tenant t1",
-	}, "retry", fanout.Retry)
-}
-
-func (c *cli) deliveryDiscard() *cobra.Command {
-	return c.operation(&cobra.Command{
-		Use:   "discard",
-		Short: "Give up the first event of blocked lanes, and delete dead letters",
-		Long: "Gives up the first event of each blocked lane, whose key then goes on, and deletes dead\n" +
-			"letters. The events stay in the journal. Says how many there are and asks, unless --yes is\n" +
-			"given.",
-		Example: "  avhub delivery discard --id 7 --yes\n  avhub delivery discard --plugin billing --type tenant.updated",
-	}, "discard", fanout.Discard)
-}
-
-// operation completes a verb that changes what its filter selects.
-func (c *cli) operation(cmd *cobra.Command, verb string, do func(context.Context, *store.Store, fanout.Filter) (fanout.Affected, error)) *cobra.Command {
-	cmd.Args = noArgs
-	flags := addConfigFlags(cmd)
-	filter := addTroubleFilter(cmd)
-	var all, yes bool
-	cmd.Flags().Int64Var(&filter.Letter, "id", 0, "only the dead letter with this `number`")
-	cmd.Flags().BoolVar(&all, "all", false, "everything, when no filter is given")
-	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		f := filter.Filter
-		if selects := f != (fanout.Filter{}); selects == all {
-			if all {
-				return wrongUse("--all is for everything; leave it out, or the filters")
-			}
-			return wrongUse("say which: --id, --plugin, --key, --tenant, --type, or --all for everything")
-		}
-		return c.withData(cmd.Context(), flags, func(d data) error {
-			n, err := fanout.Count(cmd.Context(), d.Store, f)
-			if err != nil {
-				return err
-			}
-			if n == (fanout.Affected{}) {
-				c.say("nothing to %s: no blocked lane and no dead letter is selected", verb)
-				return nil
-			}
-			if !yes {
-				if err := c.confirm(verb, n); err != nil {
-					return err
-				}
-			}
-			if n, err = do(cmd.Context(), d.Store, f); err != nil {
-				return err
-			}
-			c.say("%sed %s; a running hub acts on it within a second", strings.Replace(verb, "retry", "retri", 1), affected(n))
-			return nil
-		})
-	}
-	return cmd
-}
-
-func affected(n fanout.Affected) string {
-	return count(n.Lanes, "blocked lane") + " and " + count(n.DeadLetters, "dead letter")
-}
-
-// confirm asks, where there is somebody to ask.
-func (c *cli) confirm(verb string, n fanout.Affected) error {
-	c.say("this would %s %s", verb, affected(n))
-	if !isTerminal(c.in) {
-		return wrongUse("nothing was changed; add --yes to do it")
-	}
-	fmt.Fprint(c.err, "Do it? [y/N] ")
-	answer, err := bufio.NewReader(c.in).ReadString('\n')
-	if err != nil || !strings.EqualFold(strings.TrimSpace(answer), "y") {
-		c.say("nothing was changed")
-		return errReported
 	}
 	return nil
 }

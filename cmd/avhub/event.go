@@ -181,7 +181,10 @@ func (c *cli) printEvents(events []*event.Event, asJSON bool, limit int) error {
 
 // parseSince reads a point in time, or how long ago it was. Days are what Go's
 // durations do not have and people use most.
-func parseSince(text string, now time.Time) (time.Time, error) {
+func parseSince(text string, now time.Time) (time.Time, error) { return parseTime("since", text, now) }
+
+// parseTime is parseSince for a flag of any name.
+func parseTime(flag, text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
@@ -198,7 +201,7 @@ func parseSince(text string, now time.Time) (time.Time, error) {
 		ago = time.Duration(n) * 24 * time.Hour
 	}
 	if err != nil || ago < 0 {
-		return time.Time{}, wrongUse("--since takes a time such as 2026-01-31T08:00:00Z, or how long ago, such as 90m, 12h or 7d")
+		return time.Time{}, wrongUse("--%s takes a time such as 2026-01-31T08:00:00Z, or how long ago, such as 90m, 12h or 7d", flag)
 	}
 	return now.Add(-ago), nil
 }

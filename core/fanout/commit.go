@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"github.com/avhub/avhub/core/store"
 )
 
 // claim makes this hub the owner of the plugin's deliveries: from here on, no
@@ -46,7 +48,7 @@ func (c *Consumer) claim(ctx context.Context) error {
 const halted = "halted"
 
 func (ch *changes) empty() bool {
-	return len(ch.states) == 0 && len(ch.lanes) == 0 && len(ch.letters) == 0 && ch.retried == nil && ch.freed == "" && ch.status == ""
+	return len(ch.states) == 0 && len(ch.lanes) == 0 && len(ch.letters) == 0 && len(ch.retried) == 0 && len(ch.gone) == 0 && ch.freed == "" && ch.status == ""
 }
 
 // commit writes changes and the cursor in one transaction, if this hub still
@@ -136,19 +138,26 @@ func (c *Consumer) writeLetters(ctx context.Context, ch *changes) error {
 	if err != nil {
 		return fmt.Errorf("store dead letters: %w", err)
 	}
-	switch d := ch.retried; {
-	case d == nil:
-	case ch.gone:
-		_, err = db.Exec(ctx, `DELETE FROM avhub_dead_letters WHERE id = ?`, d.ID)
-	default:
-		var history []byte
-		if history, err = json.Marshal(d.History); err == nil {
-			_, err = db.Exec(ctx, `UPDATE avhub_dead_letters SET reason = ?, attempts = ?, history = ?, retry = ?, updated_at = ? WHERE id = ?`,
-				d.Reason, d.Attempts, history, false, micros(d.UpdatedAt), d.ID)
+	for _, d := range ch.retried {
+		history, err := json.Marshal(d.History)
+		if err != nil {
+			return fmt.Errorf("encode history: %w", err)
+		}
+		if _, err = db.Exec(ctx, `UPDATE avhub_dead_letters SET reason = ?, attempts = ?, history = ?, retry = ?, updated_at = ? WHERE id = ?`,
+			d.Reason, d.Attempts, history, false, micros(d.UpdatedAt), d.ID); err != nil {
+			return fmt.Errorf("store a retried dead letter: %w", err)
 		}
 	}
+	err = store.Chunks(len(ch.gone), 1, func(from, to int) error {
+		ids := make([]any, 0, to-from)
+		for _, d := range ch.gone[from:to] {
+			ids = append(ids, d.ID)
+		}
+		_, err := db.Exec(ctx, `DELETE FROM avhub_dead_letters WHERE id IN `+store.Tuples(1, len(ids)), ids...)
+		return err
+	})
 	if err != nil {
-		return fmt.Errorf("store a retried dead letter: %w", err)
+		return fmt.Errorf("delete dead letters that were settled: %w", err)
 	}
 	return nil
 }

@@ -43,13 +43,17 @@ type Consumer struct {
 	flying  map[string]bool // keys in a call
 	batches int             // calls of the main stream in flight
 	runs    int             // calls of lanes and dead letters in flight
-	results chan *batch
-	lanes   int                 // rows of this partition in avhub_lanes
-	active  map[string]*laneRun // lanes that are being worked on
-	due     time.Time           // when the next lane may be due
-	halted  string
-	polled  time.Time
-	counted time.Time
+	letters int             // of these, those of dead letters
+	// letterLimit is how many dead letters go into a call: fewer after calls that
+	// ended without an answer.
+	letterLimit int
+	results     chan *batch
+	lanes       int                 // rows of this partition in avhub_lanes
+	active      map[string]*laneRun // lanes that are being worked on
+	due         time.Time           // when the next lane may be due
+	halted      string
+	polled      time.Time
+	counted     time.Time
 
 	down      bool      // the plugin is not running
 	notBefore time.Time // the main stream waits until then
@@ -79,6 +83,7 @@ func New(cfg Config, deps Deps) *Consumer {
 		flying: map[string]bool{},
 		active: map[string]*laneRun{},
 	}
+	c.letterLimit = c.limits.batchEvents
 	c.results = make(chan *batch, c.limits.batchesInFlight+c.limits.lanesInFlight)
 	c.SetConfigHash(cfg.ConfigHash)
 	return c
@@ -273,12 +278,13 @@ func (c *Consumer) settle(b *batch) *changes {
 	for _, it := range b.left {
 		it.release()
 	}
-	if b.run != nil || b.letter != nil {
+	if b.run != nil || b.letters != nil {
 		c.runs--
 	} else {
 		c.batches--
 	}
-	if b.letter != nil {
+	if b.letters != nil {
+		c.letters--
 		c.polled = time.Time{} // there may be more of them to deliver
 	}
 	return c.judge(b)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/avhub/avhub/core/event"
@@ -88,15 +90,13 @@ func (c *Consumer) judgeLetter(d *DeadLetter, kind pluginpb.Verdict_Kind, reason
 	now := c.deps.Now()
 	switch kind {
 	case pluginpb.Verdict_KIND_APPLIED, pluginpb.Verdict_KIND_SKIPPED:
-		ch.retried, ch.gone = d, true
+		ch.gone = append(ch.gone, d)
 		if kind == pluginpb.Verdict_KIND_SKIPPED {
 			return "skipped"
 		}
 		return "applied"
 	case pluginpb.Verdict_KIND_AGAIN:
 		return "again" // it is still to be retried, and is found at once
-	case pluginpb.Verdict_KIND_HELD:
-		return "held"
 	case pluginpb.Verdict_KIND_HALT:
 		c.halted = reason
 		return "halt"
@@ -108,33 +108,61 @@ func (c *Consumer) judgeLetter(d *DeadLetter, kind pluginpb.Verdict_Kind, reason
 	if extra := len(d.History) - historyKept; extra > 0 {
 		d.History = d.History[extra:]
 	}
-	ch.retried = d
+	ch.retried = append(ch.retried, d)
 	return "dead"
 }
 
-// retryLetters delivers dead letters that an operator wants delivered.
+// retryLetters delivers dead letters that an operator wants delivered: oldest
+// first, many in a call, and a key in one call at most.
 func (c *Consumer) retryLetters(ctx context.Context) error {
-	room := c.limits.lanesInFlight - c.runs
-	if room <= 0 {
+	if c.deps.Now().Before(c.notBefore) {
 		return nil
 	}
 	where, args := c.mine()
-	letters, err := readLetters(ctx, c.deps.Store.ReadSQL(), true, where+` AND retry = ? ORDER BY id LIMIT ?`, append(args, true, room)...)
-	if err != nil {
-		return err
-	}
-	for _, d := range letters {
-		if c.flying[d.Key] {
-			continue // found again at the next poll
+	for after := int64(0); c.letters < c.limits.lettersInFlight && c.runs < c.limits.lanesInFlight; {
+		size := 0
+		letters, err := readLetters(ctx, c.deps.Store.ReadSQL(), func(d *DeadLetter) bool {
+			size += len(d.event.Evidence.Body)
+			return size < c.limits.batchBytes
+		}, where+` AND retry = ? AND id > ? ORDER BY id LIMIT ?`, append(slices.Clip(args), true, after, c.letterLimit)...)
+		if err != nil || len(letters) == 0 {
+			return err
 		}
-		c.send(&batch{items: []*item{{ev: d.event, key: d.Key}}, letter: d})
+		after = letters[len(letters)-1].ID
+		b := &batch{}
+		for _, d := range letters {
+			if c.flying[d.Key] {
+				continue // found again when the call is back
+			}
+			b.items = append(b.items, &item{ev: d.event, key: d.Key})
+			b.letters = append(b.letters, d)
+		}
+		if len(b.items) > 0 {
+			c.letters++
+			c.send(b)
+		}
 	}
 	return nil
 }
 
+// lettersInterrupted handles a call with dead letters that ended without an
+// answer. One that was alone has failed; more go out again in smaller calls, so
+// that it shows whose fault it is.
+func (c *Consumer) lettersInterrupted(b *batch, reason string, ch *changes) {
+	if len(b.items) == 1 {
+		c.judgeLetter(b.letters[0], pluginpb.Verdict_KIND_RETRY, reason, ch)
+		return
+	}
+	c.letterLimit = max(len(b.items)/2, 1)
+}
+
+var errEnough = errors.New("enough")
+
 const letterColumns = `id, plugin, key, position, event_id, type, tenant_id, event, reason, attempts, history, retry, created_at, updated_at`
 
-func readLetters(ctx context.Context, db store.SQL, withEvent bool, where string, args ...any) ([]*DeadLetter, error) {
+// readLetters reads dead letters; more, if set, has their events read, too, and
+// ends the list after the letter for which it returns false.
+func readLetters(ctx context.Context, db store.SQL, more func(*DeadLetter) bool, where string, args ...any) ([]*DeadLetter, error) {
 	var letters []*DeadLetter
 	err := db.Query(ctx, func(rows *sql.Rows) error {
 		d := &DeadLetter{}
@@ -150,15 +178,19 @@ func readLetters(ctx context.Context, db store.SQL, withEvent bool, where string
 				return fmt.Errorf("history of dead letter %d: %w", d.ID, err)
 			}
 		}
-		if withEvent {
-			if err := d.decode(ev); err != nil {
-				return fmt.Errorf("dead letter %d: %w", d.ID, err)
-			}
-		}
 		letters = append(letters, d)
+		if more == nil {
+			return nil
+		}
+		if err := d.decode(ev); err != nil {
+			return fmt.Errorf("dead letter %d: %w", d.ID, err)
+		}
+		if !more(d) {
+			return errEnough
+		}
 		return nil
 	}, `SELECT `+letterColumns+` FROM avhub_dead_letters WHERE `+where, args...)
-	if err != nil {
+	if err != nil && !errors.Is(err, errEnough) {
 		return nil, fmt.Errorf("read dead letters: %w", err)
 	}
 	return letters, nil

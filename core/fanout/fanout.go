@@ -147,6 +147,9 @@ type limits struct {
 	requestBytes int
 	// batchesInFlight calls run at once on the main stream, lanesInFlight beside it.
 	batchesInFlight, lanesInFlight int
+	// lettersInFlight of the latter may be with dead letters that are delivered
+	// again; the others are left to lanes.
+	lettersInFlight int
 	// lanesAtWork are taken up at once, in a call, or between two of them, or
 	// waiting to go back to the main stream.
 	lanesAtWork int
@@ -161,7 +164,7 @@ func usualLimits() limits {
 	return limits{
 		batchEvents: 256, batchBytes: 1 << 20,
 		maxEvent: 1 << 20, requestBytes: 4 << 20,
-		batchesInFlight: 4, lanesInFlight: 8, lanesAtWork: 16,
+		batchesInFlight: 4, lanesInFlight: 8, lettersInFlight: 4, lanesAtWork: 16,
 		windowEvents: 2048, windowBytes: 16 << 20,
 		readEvents: 512, readBytes: 4 << 20,
 		flushEvents: 500,

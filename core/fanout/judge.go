@@ -24,8 +24,8 @@ type changes struct {
 	states  map[string]keyState // to store
 	lanes   []*Lane             // to insert or update
 	letters []*DeadLetter       // to insert
-	retried *DeadLetter         // an operator's retry, with its new history
-	gone    bool                // retried has succeeded
+	retried []*DeadLetter       // by an operator, that failed again
+	gone    []*DeadLetter       // that were settled when they were retried
 	freed   string              // key of a lane that goes back to the main stream
 	done    []Delivery
 	status  string
@@ -50,8 +50,11 @@ func (c *Consumer) judge(b *batch) *changes {
 	for _, key := range keys {
 		c.judgeKey(b, key, perKey[key], ch)
 	}
-	if b.run != nil {
+	switch {
+	case b.run != nil:
 		c.moveLane(b, ch)
+	case b.letters != nil:
+		c.letterLimit = min(2*c.letterLimit, c.limits.batchEvents)
 	}
 	c.window.advance()
 	if len(ch.done) == 0 && len(b.settled) == 0 {
@@ -93,8 +96,10 @@ func (c *Consumer) judgeKey(b *batch, key string, indexes []int, ch *changes) {
 				it.agains = 0
 			}
 		}
-		if b.letter != nil {
-			said(it, c.judgeLetter(b.letter, kind, reason, ch), reason)
+		if b.letters != nil {
+			if kind != pluginpb.Verdict_KIND_HELD {
+				said(it, c.judgeLetter(b.letters[i], kind, reason, ch), reason)
+			}
 			continue
 		}
 		switch kind {
@@ -144,9 +149,9 @@ func (c *Consumer) interrupted(b *batch, ch *changes) {
 	}
 	reason := "the call ended without an answer: " + clean(b.err.Error())
 	c.deps.Log.Warn().Int("events", len(b.items)).Str("reason", reason).Msg("events will be delivered again")
-	if b.letter != nil {
+	if b.letters != nil {
 		if tried {
-			c.judgeLetter(b.letter, pluginpb.Verdict_KIND_RETRY, reason, ch)
+			c.lettersInterrupted(b, reason, ch)
 		}
 		return
 	}

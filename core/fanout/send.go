@@ -30,7 +30,7 @@ func (c *Consumer) send(b *batch) {
 			older.flying = true
 		}
 	}
-	if b.run != nil || b.letter != nil {
+	if b.run != nil || b.letters != nil {
 		c.runs++
 	} else {
 		c.batches++
@@ -85,7 +85,7 @@ func (c *Consumer) prepare(b *batch) (*pluginpb.DeliverRequest, error) {
 	var items []*item
 	for _, it := range b.items {
 		// A former life of this hub has committed the verdict beyond its cursor.
-		if b.letter == nil && it.ev.Position <= b.states[it.key].position {
+		if b.letters == nil && it.ev.Position <= b.states[it.key].position {
 			b.settled = append(b.settled, it)
 			continue
 		}
@@ -153,14 +153,14 @@ func (c *Consumer) wire(b *batch, i int, it *item) *pluginpb.Event {
 	if b.run != nil && i == 0 {
 		attempt = b.run.lane.Attempts + 1
 	}
-	if b.letter != nil {
-		attempt = b.letter.Attempts + 1
+	if b.letters != nil {
+		attempt = b.letters[i].Attempts + 1
 	}
 	out := &pluginpb.Event{
 		Id: ev.ID, Type: ev.Type, Key: it.key, Position: ev.Position, Revision: ev.Revision(),
 		OccurredAtUs: ev.Time.UnixMicro(), Source: ev.Source, Channel: string(ev.Channel),
 		Subject: ev.Subject(), TenantId: ev.TenantID, ApplicationId: ev.ApplicationID,
-		Attempt: uint32(attempt), Replay: b.letter != nil, Superseded: ev.Superseded,
+		Attempt: uint32(attempt), Replay: b.letters != nil, Superseded: ev.Superseded,
 		ChangesOmitted: uint32(ev.ChangesOmitted), Data: ev.Data,
 		Evidence: evidence(ev),
 	}

@@ -192,8 +192,8 @@ type batch struct {
 	left      []*item
 	oversized int // bytes of the first event, if it is too large to be sent
 	states    map[string]keyState
-	run       *laneRun    // set: a lane's batch
-	letter    *DeadLetter // set: a dead letter that an operator retries
+	run       *laneRun      // set: a lane's batch
+	letters   []*DeadLetter // set: dead letters that an operator retries, by item
 	sent      time.Time
 	resp      *pluginpb.DeliverResponse
 	err       error
