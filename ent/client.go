@@ -35,6 +35,8 @@ import (
 	"github.com/avhub/avhub/ent/plugin"
 	"github.com/avhub/avhub/ent/pluginstate"
 	"github.com/avhub/avhub/ent/reappliedevent"
+	"github.com/avhub/avhub/ent/replay"
+	"github.com/avhub/avhub/ent/replaypart"
 	"github.com/avhub/avhub/ent/seenevent"
 	"github.com/avhub/avhub/ent/ssoprovider"
 	"github.com/avhub/avhub/ent/subscription"
@@ -87,6 +89,10 @@ type Client struct {
 	PluginState *PluginStateClient
 	// ReappliedEvent is the client for interacting with the ReappliedEvent builders.
 	ReappliedEvent *ReappliedEventClient
+	// Replay is the client for interacting with the Replay builders.
+	Replay *ReplayClient
+	// ReplayPart is the client for interacting with the ReplayPart builders.
+	ReplayPart *ReplayPartClient
 	// SSOProvider is the client for interacting with the SSOProvider builders.
 	SSOProvider *SSOProviderClient
 	// SeenEvent is the client for interacting with the SeenEvent builders.
@@ -128,6 +134,8 @@ func (c *Client) init() {
 	c.Plugin = NewPluginClient(c.config)
 	c.PluginState = NewPluginStateClient(c.config)
 	c.ReappliedEvent = NewReappliedEventClient(c.config)
+	c.Replay = NewReplayClient(c.config)
+	c.ReplayPart = NewReplayPartClient(c.config)
 	c.SSOProvider = NewSSOProviderClient(c.config)
 	c.SeenEvent = NewSeenEventClient(c.config)
 	c.Subscription = NewSubscriptionClient(c.config)
@@ -245,6 +253,8 @@ func (c *Client) Tx(ctx context.Context) (*Tx, error) {
 		Plugin:          NewPluginClient(cfg),
 		PluginState:     NewPluginStateClient(cfg),
 		ReappliedEvent:  NewReappliedEventClient(cfg),
+		Replay:          NewReplayClient(cfg),
+		ReplayPart:      NewReplayPartClient(cfg),
 		SSOProvider:     NewSSOProviderClient(cfg),
 		SeenEvent:       NewSeenEventClient(cfg),
 		Subscription:    NewSubscriptionClient(cfg),
@@ -289,6 +299,8 @@ func (c *Client) BeginTx(ctx context.Context, opts *sql.TxOptions) (*Tx, error) 
 		Plugin:          NewPluginClient(cfg),
 		PluginState:     NewPluginStateClient(cfg),
 		ReappliedEvent:  NewReappliedEventClient(cfg),
+		Replay:          NewReplayClient(cfg),
+		ReplayPart:      NewReplayPartClient(cfg),
 		SSOProvider:     NewSSOProviderClient(cfg),
 		SeenEvent:       NewSeenEventClient(cfg),
 		Subscription:    NewSubscriptionClient(cfg),
@@ -326,8 +338,8 @@ func (c *Client) Use(hooks ...Hook) {
 		c.AppAccess, c.Application, c.BackfillFact, c.BackfillRun, c.Counter, c.Cursor,
 		c.DeadLetter, c.HubPresence, c.Identity, c.IdentitySession, c.Invitation,
 		c.JournalEvent, c.Lane, c.License, c.Membership, c.MirrorGrave, c.Organization,
-		c.Plugin, c.PluginState, c.ReappliedEvent, c.SSOProvider, c.SeenEvent,
-		c.Subscription, c.TenantDatabase, c.TenantPerson,
+		c.Plugin, c.PluginState, c.ReappliedEvent, c.Replay, c.ReplayPart,
+		c.SSOProvider, c.SeenEvent, c.Subscription, c.TenantDatabase, c.TenantPerson,
 	} {
 		n.Use(hooks...)
 	}
@@ -340,8 +352,8 @@ func (c *Client) Intercept(interceptors ...Interceptor) {
 		c.AppAccess, c.Application, c.BackfillFact, c.BackfillRun, c.Counter, c.Cursor,
 		c.DeadLetter, c.HubPresence, c.Identity, c.IdentitySession, c.Invitation,
 		c.JournalEvent, c.Lane, c.License, c.Membership, c.MirrorGrave, c.Organization,
-		c.Plugin, c.PluginState, c.ReappliedEvent, c.SSOProvider, c.SeenEvent,
-		c.Subscription, c.TenantDatabase, c.TenantPerson,
+		c.Plugin, c.PluginState, c.ReappliedEvent, c.Replay, c.ReplayPart,
+		c.SSOProvider, c.SeenEvent, c.Subscription, c.TenantDatabase, c.TenantPerson,
 	} {
 		n.Intercept(interceptors...)
 	}
@@ -390,6 +402,10 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 		return c.PluginState.mutate(ctx, m)
 	case *ReappliedEventMutation:
 		return c.ReappliedEvent.mutate(ctx, m)
+	case *ReplayMutation:
+		return c.Replay.mutate(ctx, m)
+	case *ReplayPartMutation:
+		return c.ReplayPart.mutate(ctx, m)
 	case *SSOProviderMutation:
 		return c.SSOProvider.mutate(ctx, m)
 	case *SeenEventMutation:
@@ -3529,6 +3545,272 @@ func (c *ReappliedEventClient) mutate(ctx context.Context, m *ReappliedEventMuta
 	}
 }
 
+// ReplayClient is a client for the Replay schema.
+type ReplayClient struct {
+	config
+}
+
+// NewReplayClient returns a client for the Replay from the given config.
+func NewReplayClient(c config) *ReplayClient {
+	return &ReplayClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `replay.Hooks(f(g(h())))`.
+func (c *ReplayClient) Use(hooks ...Hook) {
+	c.hooks.Replay = append(c.hooks.Replay, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `replay.Intercept(f(g(h())))`.
+func (c *ReplayClient) Intercept(interceptors ...Interceptor) {
+	c.inters.Replay = append(c.inters.Replay, interceptors...)
+}
+
+// Create returns a builder for creating a Replay entity.
+func (c *ReplayClient) Create() *ReplayCreate {
+	mutation := newReplayMutation(c.config, OpCreate)
+	return &ReplayCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of Replay entities.
+func (c *ReplayClient) CreateBulk(builders ...*ReplayCreate) *ReplayCreateBulk {
+	return &ReplayCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *ReplayClient) MapCreateBulk(slice any, setFunc func(*ReplayCreate, int)) *ReplayCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &ReplayCreateBulk{err: fmt.Errorf("calling to ReplayClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*ReplayCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &ReplayCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for Replay.
+func (c *ReplayClient) Update() *ReplayUpdate {
+	mutation := newReplayMutation(c.config, OpUpdate)
+	return &ReplayUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *ReplayClient) UpdateOne(_m *Replay) *ReplayUpdateOne {
+	mutation := newReplayMutation(c.config, OpUpdateOne, withReplay(_m))
+	return &ReplayUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *ReplayClient) UpdateOneID(id int64) *ReplayUpdateOne {
+	mutation := newReplayMutation(c.config, OpUpdateOne, withReplayID(id))
+	return &ReplayUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for Replay.
+func (c *ReplayClient) Delete() *ReplayDelete {
+	mutation := newReplayMutation(c.config, OpDelete)
+	return &ReplayDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *ReplayClient) DeleteOne(_m *Replay) *ReplayDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *ReplayClient) DeleteOneID(id int64) *ReplayDeleteOne {
+	builder := c.Delete().Where(replay.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &ReplayDeleteOne{builder}
+}
+
+// Query returns a query builder for Replay.
+func (c *ReplayClient) Query() *ReplayQuery {
+	return &ReplayQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeReplay},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a Replay entity by its id.
+func (c *ReplayClient) Get(ctx context.Context, id int64) (*Replay, error) {
+	return c.Query().Where(replay.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *ReplayClient) GetX(ctx context.Context, id int64) *Replay {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// Hooks returns the client hooks.
+func (c *ReplayClient) Hooks() []Hook {
+	return c.hooks.Replay
+}
+
+// Interceptors returns the client interceptors.
+func (c *ReplayClient) Interceptors() []Interceptor {
+	return c.inters.Replay
+}
+
+func (c *ReplayClient) mutate(ctx context.Context, m *ReplayMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&ReplayCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&ReplayUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&ReplayUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&ReplayDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown Replay mutation op: %q", m.Op())
+	}
+}
+
+// ReplayPartClient is a client for the ReplayPart schema.
+type ReplayPartClient struct {
+	config
+}
+
+// NewReplayPartClient returns a client for the ReplayPart from the given config.
+func NewReplayPartClient(c config) *ReplayPartClient {
+	return &ReplayPartClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `replaypart.Hooks(f(g(h())))`.
+func (c *ReplayPartClient) Use(hooks ...Hook) {
+	c.hooks.ReplayPart = append(c.hooks.ReplayPart, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `replaypart.Intercept(f(g(h())))`.
+func (c *ReplayPartClient) Intercept(interceptors ...Interceptor) {
+	c.inters.ReplayPart = append(c.inters.ReplayPart, interceptors...)
+}
+
+// Create returns a builder for creating a ReplayPart entity.
+func (c *ReplayPartClient) Create() *ReplayPartCreate {
+	mutation := newReplayPartMutation(c.config, OpCreate)
+	return &ReplayPartCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of ReplayPart entities.
+func (c *ReplayPartClient) CreateBulk(builders ...*ReplayPartCreate) *ReplayPartCreateBulk {
+	return &ReplayPartCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *ReplayPartClient) MapCreateBulk(slice any, setFunc func(*ReplayPartCreate, int)) *ReplayPartCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &ReplayPartCreateBulk{err: fmt.Errorf("calling to ReplayPartClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*ReplayPartCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &ReplayPartCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for ReplayPart.
+func (c *ReplayPartClient) Update() *ReplayPartUpdate {
+	mutation := newReplayPartMutation(c.config, OpUpdate)
+	return &ReplayPartUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *ReplayPartClient) UpdateOne(_m *ReplayPart) *ReplayPartUpdateOne {
+	mutation := newReplayPartMutation(c.config, OpUpdateOne, withReplayPart(_m))
+	return &ReplayPartUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *ReplayPartClient) UpdateOneID(id string) *ReplayPartUpdateOne {
+	mutation := newReplayPartMutation(c.config, OpUpdateOne, withReplayPartID(id))
+	return &ReplayPartUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for ReplayPart.
+func (c *ReplayPartClient) Delete() *ReplayPartDelete {
+	mutation := newReplayPartMutation(c.config, OpDelete)
+	return &ReplayPartDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *ReplayPartClient) DeleteOne(_m *ReplayPart) *ReplayPartDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *ReplayPartClient) DeleteOneID(id string) *ReplayPartDeleteOne {
+	builder := c.Delete().Where(replaypart.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &ReplayPartDeleteOne{builder}
+}
+
+// Query returns a query builder for ReplayPart.
+func (c *ReplayPartClient) Query() *ReplayPartQuery {
+	return &ReplayPartQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeReplayPart},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a ReplayPart entity by its id.
+func (c *ReplayPartClient) Get(ctx context.Context, id string) (*ReplayPart, error) {
+	return c.Query().Where(replaypart.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *ReplayPartClient) GetX(ctx context.Context, id string) *ReplayPart {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// Hooks returns the client hooks.
+func (c *ReplayPartClient) Hooks() []Hook {
+	return c.hooks.ReplayPart
+}
+
+// Interceptors returns the client interceptors.
+func (c *ReplayPartClient) Interceptors() []Interceptor {
+	return c.inters.ReplayPart
+}
+
+func (c *ReplayPartClient) mutate(ctx context.Context, m *ReplayPartMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&ReplayPartCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&ReplayPartUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&ReplayPartUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&ReplayPartDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown ReplayPart mutation op: %q", m.Op())
+	}
+}
+
 // SSOProviderClient is a client for the SSOProvider schema.
 type SSOProviderClient struct {
 	config
@@ -4248,14 +4530,14 @@ type (
 		AppAccess, Application, BackfillFact, BackfillRun, Counter, Cursor, DeadLetter,
 		HubPresence, Identity, IdentitySession, Invitation, JournalEvent, Lane,
 		License, Membership, MirrorGrave, Organization, Plugin, PluginState,
-		ReappliedEvent, SSOProvider, SeenEvent, Subscription, TenantDatabase,
-		TenantPerson []ent.Hook
+		ReappliedEvent, Replay, ReplayPart, SSOProvider, SeenEvent, Subscription,
+		TenantDatabase, TenantPerson []ent.Hook
 	}
 	inters struct {
 		AppAccess, Application, BackfillFact, BackfillRun, Counter, Cursor, DeadLetter,
 		HubPresence, Identity, IdentitySession, Invitation, JournalEvent, Lane,
 		License, Membership, MirrorGrave, Organization, Plugin, PluginState,
-		ReappliedEvent, SSOProvider, SeenEvent, Subscription, TenantDatabase,
-		TenantPerson []ent.Interceptor
+		ReappliedEvent, Replay, ReplayPart, SSOProvider, SeenEvent, Subscription,
+		TenantDatabase, TenantPerson []ent.Interceptor
 	}
 )

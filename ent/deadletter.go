@@ -40,6 +40,8 @@ type DeadLetter struct {
 	History []byte `json:"history,omitempty"`
 	// an operator wants it delivered again
 	Retry bool `json:"retry,omitempty"`
+	// the replay in which it failed; 0: none
+	Replay int64 `json:"replay,omitempty"`
 	// the hub's clock (Unix microseconds)
 	CreatedAt int64 `json:"created_at,omitempty"`
 	// the hub's clock (Unix microseconds)
@@ -56,7 +58,7 @@ func (*DeadLetter) scanValues(columns []string) ([]any, error) {
 			values[i] = new([]byte)
 		case deadletter.FieldRetry:
 			values[i] = new(sql.NullBool)
-		case deadletter.FieldID, deadletter.FieldSlot, deadletter.FieldPosition, deadletter.FieldAttempts, deadletter.FieldCreatedAt, deadletter.FieldUpdatedAt:
+		case deadletter.FieldID, deadletter.FieldSlot, deadletter.FieldPosition, deadletter.FieldAttempts, deadletter.FieldReplay, deadletter.FieldCreatedAt, deadletter.FieldUpdatedAt:
 			values[i] = new(sql.NullInt64)
 		case deadletter.FieldPlugin, deadletter.FieldKey, deadletter.FieldEventID, deadletter.FieldType, deadletter.FieldTenantID, deadletter.FieldReason:
 			values[i] = new(sql.NullString)
@@ -153,6 +155,12 @@ func (_m *DeadLetter) assignValues(columns []string, values []any) error {
 			} else if value.Valid {
 				_m.Retry = value.Bool
 			}
+		case deadletter.FieldReplay:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field replay", values[i])
+			} else if value.Valid {
+				_m.Replay = value.Int64
+			}
 		case deadletter.FieldCreatedAt:
 			if value, ok := values[i].(*sql.NullInt64); !ok {
 				return fmt.Errorf("unexpected type %T for field created_at", values[i])
@@ -236,6 +244,9 @@ func (_m *DeadLetter) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("retry=")
 	builder.WriteString(fmt.Sprintf("%v", _m.Retry))
+	builder.WriteString(", ")
+	builder.WriteString("replay=")
+	builder.WriteString(fmt.Sprintf("%v", _m.Replay))
 	builder.WriteString(", ")
 	builder.WriteString("created_at=")
 	builder.WriteString(fmt.Sprintf("%v", _m.CreatedAt))

@@ -125,6 +125,20 @@ func (_c *DeadLetterCreate) SetNillableRetry(v *bool) *DeadLetterCreate {
 	return _c
 }
 
+// SetReplay sets the "replay" field.
+func (_c *DeadLetterCreate) SetReplay(v int64) *DeadLetterCreate {
+	_c.mutation.SetReplay(v)
+	return _c
+}
+
+// SetNillableReplay sets the "replay" field if the given value is not nil.
+func (_c *DeadLetterCreate) SetNillableReplay(v *int64) *DeadLetterCreate {
+	if v != nil {
+		_c.SetReplay(*v)
+	}
+	return _c
+}
+
 // SetCreatedAt sets the "created_at" field.
 func (_c *DeadLetterCreate) SetCreatedAt(v int64) *DeadLetterCreate {
 	_c.mutation.SetCreatedAt(v)
@@ -210,6 +224,10 @@ func (_c *DeadLetterCreate) defaults() {
 		v := deadletter.DefaultRetry
 		_c.mutation.SetRetry(v)
 	}
+	if _, ok := _c.mutation.Replay(); !ok {
+		v := deadletter.DefaultReplay
+		_c.mutation.SetReplay(v)
+	}
 	if _, ok := _c.mutation.CreatedAt(); !ok {
 		v := deadletter.DefaultCreatedAt
 		_c.mutation.SetCreatedAt(v)
@@ -254,6 +272,9 @@ func (_c *DeadLetterCreate) check() error {
 	}
 	if _, ok := _c.mutation.Retry(); !ok {
 		return &ValidationError{Name: "retry", err: errors.New(`ent: missing required field "DeadLetter.retry"`)}
+	}
+	if _, ok := _c.mutation.Replay(); !ok {
+		return &ValidationError{Name: "replay", err: errors.New(`ent: missing required field "DeadLetter.replay"`)}
 	}
 	if _, ok := _c.mutation.CreatedAt(); !ok {
 		return &ValidationError{Name: "created_at", err: errors.New(`ent: missing required field "DeadLetter.created_at"`)}
@@ -341,6 +362,10 @@ func (_c *DeadLetterCreate) createSpec() (*DeadLetter, *sqlgraph.CreateSpec) {
 	if value, ok := _c.mutation.Retry(); ok {
 		_spec.SetField(deadletter.FieldRetry, field.TypeBool, value)
 		_node.Retry = value
+	}
+	if value, ok := _c.mutation.Replay(); ok {
+		_spec.SetField(deadletter.FieldReplay, field.TypeInt64, value)
+		_node.Replay = value
 	}
 	if value, ok := _c.mutation.CreatedAt(); ok {
 		_spec.SetField(deadletter.FieldCreatedAt, field.TypeInt64, value)
@@ -567,6 +592,24 @@ func (u *DeadLetterUpsert) SetRetry(v bool) *DeadLetterUpsert {
 // UpdateRetry sets the "retry" field to the value that was provided on create.
 func (u *DeadLetterUpsert) UpdateRetry() *DeadLetterUpsert {
 	u.SetExcluded(deadletter.FieldRetry)
+	return u
+}
+
+// SetReplay sets the "replay" field.
+func (u *DeadLetterUpsert) SetReplay(v int64) *DeadLetterUpsert {
+	u.Set(deadletter.FieldReplay, v)
+	return u
+}
+
+// UpdateReplay sets the "replay" field to the value that was provided on create.
+func (u *DeadLetterUpsert) UpdateReplay() *DeadLetterUpsert {
+	u.SetExcluded(deadletter.FieldReplay)
+	return u
+}
+
+// AddReplay adds v to the "replay" field.
+func (u *DeadLetterUpsert) AddReplay(v int64) *DeadLetterUpsert {
+	u.Add(deadletter.FieldReplay, v)
 	return u
 }
 
@@ -847,6 +890,27 @@ func (u *DeadLetterUpsertOne) SetRetry(v bool) *DeadLetterUpsertOne {
 func (u *DeadLetterUpsertOne) UpdateRetry() *DeadLetterUpsertOne {
 	return u.Update(func(s *DeadLetterUpsert) {
 		s.UpdateRetry()
+	})
+}
+
+// SetReplay sets the "replay" field.
+func (u *DeadLetterUpsertOne) SetReplay(v int64) *DeadLetterUpsertOne {
+	return u.Update(func(s *DeadLetterUpsert) {
+		s.SetReplay(v)
+	})
+}
+
+// AddReplay adds v to the "replay" field.
+func (u *DeadLetterUpsertOne) AddReplay(v int64) *DeadLetterUpsertOne {
+	return u.Update(func(s *DeadLetterUpsert) {
+		s.AddReplay(v)
+	})
+}
+
+// UpdateReplay sets the "replay" field to the value that was provided on create.
+func (u *DeadLetterUpsertOne) UpdateReplay() *DeadLetterUpsertOne {
+	return u.Update(func(s *DeadLetterUpsert) {
+		s.UpdateReplay()
 	})
 }
 
@@ -1299,6 +1363,27 @@ func (u *DeadLetterUpsertBulk) SetRetry(v bool) *DeadLetterUpsertBulk {
 func (u *DeadLetterUpsertBulk) UpdateRetry() *DeadLetterUpsertBulk {
 	return u.Update(func(s *DeadLetterUpsert) {
 		s.UpdateRetry()
+	})
+}
+
+// SetReplay sets the "replay" field.
+func (u *DeadLetterUpsertBulk) SetReplay(v int64) *DeadLetterUpsertBulk {
+	return u.Update(func(s *DeadLetterUpsert) {
+		s.SetReplay(v)
+	})
+}
+
+// AddReplay adds v to the "replay" field.
+func (u *DeadLetterUpsertBulk) AddReplay(v int64) *DeadLetterUpsertBulk {
+	return u.Update(func(s *DeadLetterUpsert) {
+		s.AddReplay(v)
+	})
+}
+
+// UpdateReplay sets the "replay" field to the value that was provided on create.
+func (u *DeadLetterUpsertBulk) UpdateReplay() *DeadLetterUpsertBulk {
+	return u.Update(func(s *DeadLetterUpsert) {
+		s.UpdateReplay()
 	})
 }
 

@@ -206,6 +206,27 @@ func (_u *DeadLetterUpdate) SetNillableRetry(v *bool) *DeadLetterUpdate {
 	return _u
 }
 
+// SetReplay sets the "replay" field.
+func (_u *DeadLetterUpdate) SetReplay(v int64) *DeadLetterUpdate {
+	_u.mutation.ResetReplay()
+	_u.mutation.SetReplay(v)
+	return _u
+}
+
+// SetNillableReplay sets the "replay" field if the given value is not nil.
+func (_u *DeadLetterUpdate) SetNillableReplay(v *int64) *DeadLetterUpdate {
+	if v != nil {
+		_u.SetReplay(*v)
+	}
+	return _u
+}
+
+// AddReplay adds value to the "replay" field.
+func (_u *DeadLetterUpdate) AddReplay(v int64) *DeadLetterUpdate {
+	_u.mutation.AddReplay(v)
+	return _u
+}
+
 // SetCreatedAt sets the "created_at" field.
 func (_u *DeadLetterUpdate) SetCreatedAt(v int64) *DeadLetterUpdate {
 	_u.mutation.ResetCreatedAt()
@@ -336,6 +357,12 @@ func (_u *DeadLetterUpdate) sqlSave(ctx context.Context) (_node int, err error) 
 	}
 	if value, ok := _u.mutation.Retry(); ok {
 		_spec.SetField(deadletter.FieldRetry, field.TypeBool, value)
+	}
+	if value, ok := _u.mutation.Replay(); ok {
+		_spec.SetField(deadletter.FieldReplay, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedReplay(); ok {
+		_spec.AddField(deadletter.FieldReplay, field.TypeInt64, value)
 	}
 	if value, ok := _u.mutation.CreatedAt(); ok {
 		_spec.SetField(deadletter.FieldCreatedAt, field.TypeInt64, value)
@@ -548,6 +575,27 @@ func (_u *DeadLetterUpdateOne) SetNillableRetry(v *bool) *DeadLetterUpdateOne {
 	return _u
 }
 
+// SetReplay sets the "replay" field.
+func (_u *DeadLetterUpdateOne) SetReplay(v int64) *DeadLetterUpdateOne {
+	_u.mutation.ResetReplay()
+	_u.mutation.SetReplay(v)
+	return _u
+}
+
+// SetNillableReplay sets the "replay" field if the given value is not nil.
+func (_u *DeadLetterUpdateOne) SetNillableReplay(v *int64) *DeadLetterUpdateOne {
+	if v != nil {
+		_u.SetReplay(*v)
+	}
+	return _u
+}
+
+// AddReplay adds value to the "replay" field.
+func (_u *DeadLetterUpdateOne) AddReplay(v int64) *DeadLetterUpdateOne {
+	_u.mutation.AddReplay(v)
+	return _u
+}
+
 // SetCreatedAt sets the "created_at" field.
 func (_u *DeadLetterUpdateOne) SetCreatedAt(v int64) *DeadLetterUpdateOne {
 	_u.mutation.ResetCreatedAt()
@@ -708,6 +756,12 @@ func (_u *DeadLetterUpdateOne) sqlSave(ctx context.Context) (_node *DeadLetter, 
 	}
 	if value, ok := _u.mutation.Retry(); ok {
 		_spec.SetField(deadletter.FieldRetry, field.TypeBool, value)
+	}
+	if value, ok := _u.mutation.Replay(); ok {
+		_spec.SetField(deadletter.FieldReplay, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedReplay(); ok {
+		_spec.AddField(deadletter.FieldReplay, field.TypeInt64, value)
 	}
 	if value, ok := _u.mutation.CreatedAt(); ok {
 		_spec.SetField(deadletter.FieldCreatedAt, field.TypeInt64, value)

@@ -32,6 +32,8 @@ import (
 	"github.com/avhub/avhub/ent/plugin"
 	"github.com/avhub/avhub/ent/pluginstate"
 	"github.com/avhub/avhub/ent/reappliedevent"
+	"github.com/avhub/avhub/ent/replay"
+	"github.com/avhub/avhub/ent/replaypart"
 	"github.com/avhub/avhub/ent/seenevent"
 	"github.com/avhub/avhub/ent/ssoprovider"
 	"github.com/avhub/avhub/ent/subscription"
@@ -117,6 +119,8 @@ func checkColumn(t, c string) error {
 			plugin.Table:          plugin.ValidColumn,
 			pluginstate.Table:     pluginstate.ValidColumn,
 			reappliedevent.Table:  reappliedevent.ValidColumn,
+			replay.Table:          replay.ValidColumn,
+			replaypart.Table:      replaypart.ValidColumn,
 			ssoprovider.Table:     ssoprovider.ValidColumn,
 			seenevent.Table:       seenevent.ValidColumn,
 			subscription.Table:    subscription.ValidColumn,

@@ -33,6 +33,8 @@ import (
 	"github.com/avhub/avhub/ent/pluginstate"
 	"github.com/avhub/avhub/ent/predicate"
 	"github.com/avhub/avhub/ent/reappliedevent"
+	"github.com/avhub/avhub/ent/replay"
+	"github.com/avhub/avhub/ent/replaypart"
 	"github.com/avhub/avhub/ent/seenevent"
 	"github.com/avhub/avhub/ent/ssoprovider"
 	"github.com/avhub/avhub/ent/subscription"
@@ -69,6 +71,8 @@ const (
 	TypePlugin          = "Plugin"
 	TypePluginState     = "PluginState"
 	TypeReappliedEvent  = "ReappliedEvent"
+	TypeReplay          = "Replay"
+	TypeReplayPart      = "ReplayPart"
 	TypeSSOProvider     = "SSOProvider"
 	TypeSeenEvent       = "SeenEvent"
 	TypeSubscription    = "Subscription"
@@ -6147,6 +6151,8 @@ type DeadLetterMutation struct {
 	addattempts   *int
 	history       *[]byte
 	retry         *bool
+	replay        *int64
+	addreplay     *int64
 	created_at    *int64
 	addcreated_at *int64
 	updated_at    *int64
@@ -6766,6 +6772,62 @@ func (m *DeadLetterMutation) ResetRetry() {
 	m.retry = nil
 }
 
+// SetReplay sets the "replay" field.
+func (m *DeadLetterMutation) SetReplay(i int64) {
+	m.replay = &i
+	m.addreplay = nil
+}
+
+// Replay returns the value of the "replay" field in the mutation.
+func (m *DeadLetterMutation) Replay() (r int64, exists bool) {
+	v := m.replay
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldReplay returns the old "replay" field's value of the DeadLetter entity.
+// If the DeadLetter object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *DeadLetterMutation) OldReplay(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldReplay is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldReplay requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldReplay: %w", err)
+	}
+	return oldValue.Replay, nil
+}
+
+// AddReplay adds i to the "replay" field.
+func (m *DeadLetterMutation) AddReplay(i int64) {
+	if m.addreplay != nil {
+		*m.addreplay += i
+	} else {
+		m.addreplay = &i
+	}
+}
+
+// AddedReplay returns the value that was added to the "replay" field in this mutation.
+func (m *DeadLetterMutation) AddedReplay() (r int64, exists bool) {
+	v := m.addreplay
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetReplay resets all changes to the "replay" field.
+func (m *DeadLetterMutation) ResetReplay() {
+	m.replay = nil
+	m.addreplay = nil
+}
+
 // SetCreatedAt sets the "created_at" field.
 func (m *DeadLetterMutation) SetCreatedAt(i int64) {
 	m.created_at = &i
@@ -6912,7 +6974,7 @@ func (m *DeadLetterMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *DeadLetterMutation) Fields() []string {
-	fields := make([]string, 0, 14)
+	fields := make([]string, 0, 15)
 	if m.plugin != nil {
 		fields = append(fields, deadletter.FieldPlugin)
 	}
@@ -6948,6 +7010,9 @@ func (m *DeadLetterMutation) Fields() []string {
 	}
 	if m.retry != nil {
 		fields = append(fields, deadletter.FieldRetry)
+	}
+	if m.replay != nil {
+		fields = append(fields, deadletter.FieldReplay)
 	}
 	if m.created_at != nil {
 		fields = append(fields, deadletter.FieldCreatedAt)
@@ -6987,6 +7052,8 @@ func (m *DeadLetterMutation) Field(name string) (ent.Value, bool) {
 		return m.History()
 	case deadletter.FieldRetry:
 		return m.Retry()
+	case deadletter.FieldReplay:
+		return m.Replay()
 	case deadletter.FieldCreatedAt:
 		return m.CreatedAt()
 	case deadletter.FieldUpdatedAt:
@@ -7024,6 +7091,8 @@ func (m *DeadLetterMutation) OldField(ctx context.Context, name string) (ent.Val
 		return m.OldHistory(ctx)
 	case deadletter.FieldRetry:
 		return m.OldRetry(ctx)
+	case deadletter.FieldReplay:
+		return m.OldReplay(ctx)
 	case deadletter.FieldCreatedAt:
 		return m.OldCreatedAt(ctx)
 	case deadletter.FieldUpdatedAt:
@@ -7121,6 +7190,13 @@ func (m *DeadLetterMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetRetry(v)
 		return nil
+	case deadletter.FieldReplay:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetReplay(v)
+		return nil
 	case deadletter.FieldCreatedAt:
 		v, ok := value.(int64)
 		if !ok {
@@ -7152,6 +7228,9 @@ func (m *DeadLetterMutation) AddedFields() []string {
 	if m.addattempts != nil {
 		fields = append(fields, deadletter.FieldAttempts)
 	}
+	if m.addreplay != nil {
+		fields = append(fields, deadletter.FieldReplay)
+	}
 	if m.addcreated_at != nil {
 		fields = append(fields, deadletter.FieldCreatedAt)
 	}
@@ -7172,6 +7251,8 @@ func (m *DeadLetterMutation) AddedField(name string) (ent.Value, bool) {
 		return m.AddedPosition()
 	case deadletter.FieldAttempts:
 		return m.AddedAttempts()
+	case deadletter.FieldReplay:
+		return m.AddedReplay()
 	case deadletter.FieldCreatedAt:
 		return m.AddedCreatedAt()
 	case deadletter.FieldUpdatedAt:
@@ -7205,6 +7286,13 @@ func (m *DeadLetterMutation) AddField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.AddAttempts(v)
+		return nil
+	case deadletter.FieldReplay:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddReplay(v)
 		return nil
 	case deadletter.FieldCreatedAt:
 		v, ok := value.(int64)
@@ -7291,6 +7379,9 @@ func (m *DeadLetterMutation) ResetField(name string) error {
 		return nil
 	case deadletter.FieldRetry:
 		m.ResetRetry()
+		return nil
+	case deadletter.FieldReplay:
+		m.ResetReplay()
 		return nil
 	case deadletter.FieldCreatedAt:
 		m.ResetCreatedAt()
@@ -19759,6 +19850,10 @@ type PluginMutation struct {
 	addneeds_backfill *int64
 	restart           *int64
 	addrestart        *int64
+	start_position    *int64
+	addstart_position *int64
+	events            *[]byte
+	ordering          *string
 	updated_at        *int64
 	addupdated_at     *int64
 	clearedFields     map[string]struct{}
@@ -20111,6 +20206,147 @@ func (m *PluginMutation) ResetRestart() {
 	m.addrestart = nil
 }
 
+// SetStartPosition sets the "start_position" field.
+func (m *PluginMutation) SetStartPosition(i int64) {
+	m.start_position = &i
+	m.addstart_position = nil
+}
+
+// StartPosition returns the value of the "start_position" field in the mutation.
+func (m *PluginMutation) StartPosition() (r int64, exists bool) {
+	v := m.start_position
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldStartPosition returns the old "start_position" field's value of the Plugin entity.
+// If the Plugin object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PluginMutation) OldStartPosition(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldStartPosition is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldStartPosition requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldStartPosition: %w", err)
+	}
+	return oldValue.StartPosition, nil
+}
+
+// AddStartPosition adds i to the "start_position" field.
+func (m *PluginMutation) AddStartPosition(i int64) {
+	if m.addstart_position != nil {
+		*m.addstart_position += i
+	} else {
+		m.addstart_position = &i
+	}
+}
+
+// AddedStartPosition returns the value that was added to the "start_position" field in this mutation.
+func (m *PluginMutation) AddedStartPosition() (r int64, exists bool) {
+	v := m.addstart_position
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetStartPosition resets all changes to the "start_position" field.
+func (m *PluginMutation) ResetStartPosition() {
+	m.start_position = nil
+	m.addstart_position = nil
+}
+
+// SetEvents sets the "events" field.
+func (m *PluginMutation) SetEvents(b []byte) {
+	m.events = &b
+}
+
+// Events returns the value of the "events" field in the mutation.
+func (m *PluginMutation) Events() (r []byte, exists bool) {
+	v := m.events
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldEvents returns the old "events" field's value of the Plugin entity.
+// If the Plugin object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PluginMutation) OldEvents(ctx context.Context) (v []byte, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldEvents is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldEvents requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldEvents: %w", err)
+	}
+	return oldValue.Events, nil
+}
+
+// ClearEvents clears the value of the "events" field.
+func (m *PluginMutation) ClearEvents() {
+	m.events = nil
+	m.clearedFields[plugin.FieldEvents] = struct{}{}
+}
+
+// EventsCleared returns if the "events" field was cleared in this mutation.
+func (m *PluginMutation) EventsCleared() bool {
+	_, ok := m.clearedFields[plugin.FieldEvents]
+	return ok
+}
+
+// ResetEvents resets all changes to the "events" field.
+func (m *PluginMutation) ResetEvents() {
+	m.events = nil
+	delete(m.clearedFields, plugin.FieldEvents)
+}
+
+// SetOrdering sets the "ordering" field.
+func (m *PluginMutation) SetOrdering(s string) {
+	m.ordering = &s
+}
+
+// Ordering returns the value of the "ordering" field in the mutation.
+func (m *PluginMutation) Ordering() (r string, exists bool) {
+	v := m.ordering
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldOrdering returns the old "ordering" field's value of the Plugin entity.
+// If the Plugin object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PluginMutation) OldOrdering(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldOrdering is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldOrdering requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldOrdering: %w", err)
+	}
+	return oldValue.Ordering, nil
+}
+
+// ResetOrdering resets all changes to the "ordering" field.
+func (m *PluginMutation) ResetOrdering() {
+	m.ordering = nil
+}
+
 // SetUpdatedAt sets the "updated_at" field.
 func (m *PluginMutation) SetUpdatedAt(i int64) {
 	m.updated_at = &i
@@ -20201,7 +20437,7 @@ func (m *PluginMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *PluginMutation) Fields() []string {
-	fields := make([]string, 0, 6)
+	fields := make([]string, 0, 9)
 	if m.partitions != nil {
 		fields = append(fields, plugin.FieldPartitions)
 	}
@@ -20216,6 +20452,15 @@ func (m *PluginMutation) Fields() []string {
 	}
 	if m.restart != nil {
 		fields = append(fields, plugin.FieldRestart)
+	}
+	if m.start_position != nil {
+		fields = append(fields, plugin.FieldStartPosition)
+	}
+	if m.events != nil {
+		fields = append(fields, plugin.FieldEvents)
+	}
+	if m.ordering != nil {
+		fields = append(fields, plugin.FieldOrdering)
 	}
 	if m.updated_at != nil {
 		fields = append(fields, plugin.FieldUpdatedAt)
@@ -20238,6 +20483,12 @@ func (m *PluginMutation) Field(name string) (ent.Value, bool) {
 		return m.NeedsBackfill()
 	case plugin.FieldRestart:
 		return m.Restart()
+	case plugin.FieldStartPosition:
+		return m.StartPosition()
+	case plugin.FieldEvents:
+		return m.Events()
+	case plugin.FieldOrdering:
+		return m.Ordering()
 	case plugin.FieldUpdatedAt:
 		return m.UpdatedAt()
 	}
@@ -20259,6 +20510,12 @@ func (m *PluginMutation) OldField(ctx context.Context, name string) (ent.Value, 
 		return m.OldNeedsBackfill(ctx)
 	case plugin.FieldRestart:
 		return m.OldRestart(ctx)
+	case plugin.FieldStartPosition:
+		return m.OldStartPosition(ctx)
+	case plugin.FieldEvents:
+		return m.OldEvents(ctx)
+	case plugin.FieldOrdering:
+		return m.OldOrdering(ctx)
 	case plugin.FieldUpdatedAt:
 		return m.OldUpdatedAt(ctx)
 	}
@@ -20305,6 +20562,27 @@ func (m *PluginMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetRestart(v)
 		return nil
+	case plugin.FieldStartPosition:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetStartPosition(v)
+		return nil
+	case plugin.FieldEvents:
+		v, ok := value.([]byte)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetEvents(v)
+		return nil
+	case plugin.FieldOrdering:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetOrdering(v)
+		return nil
 	case plugin.FieldUpdatedAt:
 		v, ok := value.(int64)
 		if !ok {
@@ -20329,6 +20607,9 @@ func (m *PluginMutation) AddedFields() []string {
 	if m.addrestart != nil {
 		fields = append(fields, plugin.FieldRestart)
 	}
+	if m.addstart_position != nil {
+		fields = append(fields, plugin.FieldStartPosition)
+	}
 	if m.addupdated_at != nil {
 		fields = append(fields, plugin.FieldUpdatedAt)
 	}
@@ -20346,6 +20627,8 @@ func (m *PluginMutation) AddedField(name string) (ent.Value, bool) {
 		return m.AddedNeedsBackfill()
 	case plugin.FieldRestart:
 		return m.AddedRestart()
+	case plugin.FieldStartPosition:
+		return m.AddedStartPosition()
 	case plugin.FieldUpdatedAt:
 		return m.AddedUpdatedAt()
 	}
@@ -20378,6 +20661,13 @@ func (m *PluginMutation) AddField(name string, value ent.Value) error {
 		}
 		m.AddRestart(v)
 		return nil
+	case plugin.FieldStartPosition:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddStartPosition(v)
+		return nil
 	case plugin.FieldUpdatedAt:
 		v, ok := value.(int64)
 		if !ok {
@@ -20392,7 +20682,11 @@ func (m *PluginMutation) AddField(name string, value ent.Value) error {
 // ClearedFields returns all nullable fields that were cleared during this
 // mutation.
 func (m *PluginMutation) ClearedFields() []string {
-	return nil
+	var fields []string
+	if m.FieldCleared(plugin.FieldEvents) {
+		fields = append(fields, plugin.FieldEvents)
+	}
+	return fields
 }
 
 // FieldCleared returns a boolean indicating if a field with the given name was
@@ -20405,6 +20699,11 @@ func (m *PluginMutation) FieldCleared(name string) bool {
 // ClearField clears the value of the field with the given name. It returns an
 // error if the field is not defined in the schema.
 func (m *PluginMutation) ClearField(name string) error {
+	switch name {
+	case plugin.FieldEvents:
+		m.ClearEvents()
+		return nil
+	}
 	return fmt.Errorf("unknown Plugin nullable field %s", name)
 }
 
@@ -20426,6 +20725,15 @@ func (m *PluginMutation) ResetField(name string) error {
 		return nil
 	case plugin.FieldRestart:
 		m.ResetRestart()
+		return nil
+	case plugin.FieldStartPosition:
+		m.ResetStartPosition()
+		return nil
+	case plugin.FieldEvents:
+		m.ResetEvents()
+		return nil
+	case plugin.FieldOrdering:
+		m.ResetOrdering()
 		return nil
 	case plugin.FieldUpdatedAt:
 		m.ResetUpdatedAt()
@@ -21487,6 +21795,2544 @@ func (m *ReappliedEventMutation) ClearEdge(name string) error {
 // It returns an error if the edge is not defined in the schema.
 func (m *ReappliedEventMutation) ResetEdge(name string) error {
 	return fmt.Errorf("unknown ReappliedEvent edge %s", name)
+}
+
+// ReplayMutation represents an operation that mutates the Replay nodes in the graph.
+type ReplayMutation struct {
+	config
+	op             Op
+	typ            string
+	id             *int64
+	plugin         *string
+	kind           *string
+	state          *string
+	reason         *string
+	after          *int64
+	addafter       *int64
+	until          *int64
+	adduntil       *int64
+	since          *int64
+	addsince       *int64
+	before         *int64
+	addbefore      *int64
+	types          *[]byte
+	tenant         *string
+	key            *string
+	rate           *int
+	addrate        *int
+	partitions     *int
+	addpartitions  *int
+	created_at     *int64
+	addcreated_at  *int64
+	finished_at    *int64
+	addfinished_at *int64
+	clearedFields  map[string]struct{}
+	done           bool
+	oldValue       func(context.Context) (*Replay, error)
+	predicates     []predicate.Replay
+}
+
+var _ ent.Mutation = (*ReplayMutation)(nil)
+
+// replayOption allows management of the mutation configuration using functional options.
+type replayOption func(*ReplayMutation)
+
+// newReplayMutation creates new mutation for the Replay entity.
+func newReplayMutation(c config, op Op, opts ...replayOption) *ReplayMutation {
+	m := &ReplayMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeReplay,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withReplayID sets the ID field of the mutation.
+func withReplayID(id int64) replayOption {
+	return func(m *ReplayMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *Replay
+		)
+		m.oldValue = func(ctx context.Context) (*Replay, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().Replay.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withReplay sets the old Replay of the mutation.
+func withReplay(node *Replay) replayOption {
+	return func(m *ReplayMutation) {
+		m.oldValue = func(context.Context) (*Replay, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m ReplayMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m ReplayMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of Replay entities.
+func (m *ReplayMutation) SetID(id int64) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *ReplayMutation) ID() (id int64, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *ReplayMutation) IDs(ctx context.Context) ([]int64, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []int64{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().Replay.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetPlugin sets the "plugin" field.
+func (m *ReplayMutation) SetPlugin(s string) {
+	m.plugin = &s
+}
+
+// Plugin returns the value of the "plugin" field in the mutation.
+func (m *ReplayMutation) Plugin() (r string, exists bool) {
+	v := m.plugin
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPlugin returns the old "plugin" field's value of the Replay entity.
+// If the Replay object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ReplayMutation) OldPlugin(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPlugin is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPlugin requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPlugin: %w", err)
+	}
+	return oldValue.Plugin, nil
+}
+
+// ResetPlugin resets all changes to the "plugin" field.
+func (m *ReplayMutation) ResetPlugin() {
+	m.plugin = nil
+}
+
+// SetKind sets the "kind" field.
+func (m *ReplayMutation) SetKind(s string) {
+	m.kind = &s
+}
+
+// Kind returns the value of the "kind" field in the mutation.
+func (m *ReplayMutation) Kind() (r string, exists bool) {
+	v := m.kind
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldKind returns the old "kind" field's value of the Replay entity.
+// If the Replay object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ReplayMutation) OldKind(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldKind is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldKind requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldKind: %w", err)
+	}
+	return oldValue.Kind, nil
+}
+
+// ResetKind resets all changes to the "kind" field.
+func (m *ReplayMutation) ResetKind() {
+	m.kind = nil
+}
+
+// SetState sets the "state" field.
+func (m *ReplayMutation) SetState(s string) {
+	m.state = &s
+}
+
+// State returns the value of the "state" field in the mutation.
+func (m *ReplayMutation) State() (r string, exists bool) {
+	v := m.state
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldState returns the old "state" field's value of the Replay entity.
+// If the Replay object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ReplayMutation) OldState(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldState is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldState requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldState: %w", err)
+	}
+	return oldValue.State, nil
+}
+
+// ResetState resets all changes to the "state" field.
+func (m *ReplayMutation) ResetState() {
+	m.state = nil
+}
+
+// SetReason sets the "reason" field.
+func (m *ReplayMutation) SetReason(s string) {
+	m.reason = &s
+}
+
+// Reason returns the value of the "reason" field in the mutation.
+func (m *ReplayMutation) Reason() (r string, exists bool) {
+	v := m.reason
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldReason returns the old "reason" field's value of the Replay entity.
+// If the Replay object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ReplayMutation) OldReason(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldReason is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldReason requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldReason: %w", err)
+	}
+	return oldValue.Reason, nil
+}
+
+// ResetReason resets all changes to the "reason" field.
+func (m *ReplayMutation) ResetReason() {
+	m.reason = nil
+}
+
+// SetAfter sets the "after" field.
+func (m *ReplayMutation) SetAfter(i int64) {
+	m.after = &i
+	m.addafter = nil
+}
+
+// After returns the value of the "after" field in the mutation.
+func (m *ReplayMutation) After() (r int64, exists bool) {
+	v := m.after
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAfter returns the old "after" field's value of the Replay entity.
+// If the Replay object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ReplayMutation) OldAfter(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAfter is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAfter requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAfter: %w", err)
+	}
+	return oldValue.After, nil
+}
+
+// AddAfter adds i to the "after" field.
+func (m *ReplayMutation) AddAfter(i int64) {
+	if m.addafter != nil {
+		*m.addafter += i
+	} else {
+		m.addafter = &i
+	}
+}
+
+// AddedAfter returns the value that was added to the "after" field in this mutation.
+func (m *ReplayMutation) AddedAfter() (r int64, exists bool) {
+	v := m.addafter
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetAfter resets all changes to the "after" field.
+func (m *ReplayMutation) ResetAfter() {
+	m.after = nil
+	m.addafter = nil
+}
+
+// SetUntil sets the "until" field.
+func (m *ReplayMutation) SetUntil(i int64) {
+	m.until = &i
+	m.adduntil = nil
+}
+
+// Until returns the value of the "until" field in the mutation.
+func (m *ReplayMutation) Until() (r int64, exists bool) {
+	v := m.until
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldUntil returns the old "until" field's value of the Replay entity.
+// If the Replay object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ReplayMutation) OldUntil(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldUntil is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldUntil requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldUntil: %w", err)
+	}
+	return oldValue.Until, nil
+}
+
+// AddUntil adds i to the "until" field.
+func (m *ReplayMutation) AddUntil(i int64) {
+	if m.adduntil != nil {
+		*m.adduntil += i
+	} else {
+		m.adduntil = &i
+	}
+}
+
+// AddedUntil returns the value that was added to the "until" field in this mutation.
+func (m *ReplayMutation) AddedUntil() (r int64, exists bool) {
+	v := m.adduntil
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetUntil resets all changes to the "until" field.
+func (m *ReplayMutation) ResetUntil() {
+	m.until = nil
+	m.adduntil = nil
+}
+
+// SetSince sets the "since" field.
+func (m *ReplayMutation) SetSince(i int64) {
+	m.since = &i
+	m.addsince = nil
+}
+
+// Since returns the value of the "since" field in the mutation.
+func (m *ReplayMutation) Since() (r int64, exists bool) {
+	v := m.since
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSince returns the old "since" field's value of the Replay entity.
+// If the Replay object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ReplayMutation) OldSince(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSince is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSince requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSince: %w", err)
+	}
+	return oldValue.Since, nil
+}
+
+// AddSince adds i to the "since" field.
+func (m *ReplayMutation) AddSince(i int64) {
+	if m.addsince != nil {
+		*m.addsince += i
+	} else {
+		m.addsince = &i
+	}
+}
+
+// AddedSince returns the value that was added to the "since" field in this mutation.
+func (m *ReplayMutation) AddedSince() (r int64, exists bool) {
+	v := m.addsince
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetSince resets all changes to the "since" field.
+func (m *ReplayMutation) ResetSince() {
+	m.since = nil
+	m.addsince = nil
+}
+
+// SetBefore sets the "before" field.
+func (m *ReplayMutation) SetBefore(i int64) {
+	m.before = &i
+	m.addbefore = nil
+}
+
+// Before returns the value of the "before" field in the mutation.
+func (m *ReplayMutation) Before() (r int64, exists bool) {
+	v := m.before
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldBefore returns the old "before" field's value of the Replay entity.
+// If the Replay object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ReplayMutation) OldBefore(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldBefore is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldBefore requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldBefore: %w", err)
+	}
+	return oldValue.Before, nil
+}
+
+// AddBefore adds i to the "before" field.
+func (m *ReplayMutation) AddBefore(i int64) {
+	if m.addbefore != nil {
+		*m.addbefore += i
+	} else {
+		m.addbefore = &i
+	}
+}
+
+// AddedBefore returns the value that was added to the "before" field in this mutation.
+func (m *ReplayMutation) AddedBefore() (r int64, exists bool) {
+	v := m.addbefore
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetBefore resets all changes to the "before" field.
+func (m *ReplayMutation) ResetBefore() {
+	m.before = nil
+	m.addbefore = nil
+}
+
+// SetTypes sets the "types" field.
+func (m *ReplayMutation) SetTypes(b []byte) {
+	m.types = &b
+}
+
+// Types returns the value of the "types" field in the mutation.
+func (m *ReplayMutation) Types() (r []byte, exists bool) {
+	v := m.types
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldTypes returns the old "types" field's value of the Replay entity.
+// If the Replay object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ReplayMutation) OldTypes(ctx context.Context) (v []byte, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldTypes is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldTypes requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldTypes: %w", err)
+	}
+	return oldValue.Types, nil
+}
+
+// ClearTypes clears the value of the "types" field.
+func (m *ReplayMutation) ClearTypes() {
+	m.types = nil
+	m.clearedFields[replay.FieldTypes] = struct{}{}
+}
+
+// TypesCleared returns if the "types" field was cleared in this mutation.
+func (m *ReplayMutation) TypesCleared() bool {
+	_, ok := m.clearedFields[replay.FieldTypes]
+	return ok
+}
+
+// ResetTypes resets all changes to the "types" field.
+func (m *ReplayMutation) ResetTypes() {
+	m.types = nil
+	delete(m.clearedFields, replay.FieldTypes)
+}
+
+// SetTenant sets the "tenant" field.
+func (m *ReplayMutation) SetTenant(s string) {
+	m.tenant = &s
+}
+
+// Tenant returns the value of the "tenant" field in the mutation.
+func (m *ReplayMutation) Tenant() (r string, exists bool) {
+	v := m.tenant
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldTenant returns the old "tenant" field's value of the Replay entity.
+// If the Replay object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ReplayMutation) OldTenant(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldTenant is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldTenant requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldTenant: %w", err)
+	}
+	return oldValue.Tenant, nil
+}
+
+// ResetTenant resets all changes to the "tenant" field.
+func (m *ReplayMutation) ResetTenant() {
+	m.tenant = nil
+}
+
+// SetKey sets the "key" field.
+func (m *ReplayMutation) SetKey(s string) {
+	m.key = &s
+}
+
+// Key returns the value of the "key" field in the mutation.
+func (m *ReplayMutation) Key() (r string, exists bool) {
+	v := m.key
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldKey returns the old "key" field's value of the Replay entity.
+// If the Replay object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ReplayMutation) OldKey(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldKey is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldKey requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldKey: %w", err)
+	}
+	return oldValue.Key, nil
+}
+
+// ResetKey resets all changes to the "key" field.
+func (m *ReplayMutation) ResetKey() {
+	m.key = nil
+}
+
+// SetRate sets the "rate" field.
+func (m *ReplayMutation) SetRate(i int) {
+	m.rate = &i
+	m.addrate = nil
+}
+
+// Rate returns the value of the "rate" field in the mutation.
+func (m *ReplayMutation) Rate() (r int, exists bool) {
+	v := m.rate
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRate returns the old "rate" field's value of the Replay entity.
+// If the Replay object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ReplayMutation) OldRate(ctx context.Context) (v int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRate is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRate requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRate: %w", err)
+	}
+	return oldValue.Rate, nil
+}
+
+// AddRate adds i to the "rate" field.
+func (m *ReplayMutation) AddRate(i int) {
+	if m.addrate != nil {
+		*m.addrate += i
+	} else {
+		m.addrate = &i
+	}
+}
+
+// AddedRate returns the value that was added to the "rate" field in this mutation.
+func (m *ReplayMutation) AddedRate() (r int, exists bool) {
+	v := m.addrate
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetRate resets all changes to the "rate" field.
+func (m *ReplayMutation) ResetRate() {
+	m.rate = nil
+	m.addrate = nil
+}
+
+// SetPartitions sets the "partitions" field.
+func (m *ReplayMutation) SetPartitions(i int) {
+	m.partitions = &i
+	m.addpartitions = nil
+}
+
+// Partitions returns the value of the "partitions" field in the mutation.
+func (m *ReplayMutation) Partitions() (r int, exists bool) {
+	v := m.partitions
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPartitions returns the old "partitions" field's value of the Replay entity.
+// If the Replay object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ReplayMutation) OldPartitions(ctx context.Context) (v int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPartitions is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPartitions requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPartitions: %w", err)
+	}
+	return oldValue.Partitions, nil
+}
+
+// AddPartitions adds i to the "partitions" field.
+func (m *ReplayMutation) AddPartitions(i int) {
+	if m.addpartitions != nil {
+		*m.addpartitions += i
+	} else {
+		m.addpartitions = &i
+	}
+}
+
+// AddedPartitions returns the value that was added to the "partitions" field in this mutation.
+func (m *ReplayMutation) AddedPartitions() (r int, exists bool) {
+	v := m.addpartitions
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetPartitions resets all changes to the "partitions" field.
+func (m *ReplayMutation) ResetPartitions() {
+	m.partitions = nil
+	m.addpartitions = nil
+}
+
+// SetCreatedAt sets the "created_at" field.
+func (m *ReplayMutation) SetCreatedAt(i int64) {
+	m.created_at = &i
+	m.addcreated_at = nil
+}
+
+// CreatedAt returns the value of the "created_at" field in the mutation.
+func (m *ReplayMutation) CreatedAt() (r int64, exists bool) {
+	v := m.created_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCreatedAt returns the old "created_at" field's value of the Replay entity.
+// If the Replay object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ReplayMutation) OldCreatedAt(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCreatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCreatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCreatedAt: %w", err)
+	}
+	return oldValue.CreatedAt, nil
+}
+
+// AddCreatedAt adds i to the "created_at" field.
+func (m *ReplayMutation) AddCreatedAt(i int64) {
+	if m.addcreated_at != nil {
+		*m.addcreated_at += i
+	} else {
+		m.addcreated_at = &i
+	}
+}
+
+// AddedCreatedAt returns the value that was added to the "created_at" field in this mutation.
+func (m *ReplayMutation) AddedCreatedAt() (r int64, exists bool) {
+	v := m.addcreated_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetCreatedAt resets all changes to the "created_at" field.
+func (m *ReplayMutation) ResetCreatedAt() {
+	m.created_at = nil
+	m.addcreated_at = nil
+}
+
+// SetFinishedAt sets the "finished_at" field.
+func (m *ReplayMutation) SetFinishedAt(i int64) {
+	m.finished_at = &i
+	m.addfinished_at = nil
+}
+
+// FinishedAt returns the value of the "finished_at" field in the mutation.
+func (m *ReplayMutation) FinishedAt() (r int64, exists bool) {
+	v := m.finished_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldFinishedAt returns the old "finished_at" field's value of the Replay entity.
+// If the Replay object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ReplayMutation) OldFinishedAt(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldFinishedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldFinishedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldFinishedAt: %w", err)
+	}
+	return oldValue.FinishedAt, nil
+}
+
+// AddFinishedAt adds i to the "finished_at" field.
+func (m *ReplayMutation) AddFinishedAt(i int64) {
+	if m.addfinished_at != nil {
+		*m.addfinished_at += i
+	} else {
+		m.addfinished_at = &i
+	}
+}
+
+// AddedFinishedAt returns the value that was added to the "finished_at" field in this mutation.
+func (m *ReplayMutation) AddedFinishedAt() (r int64, exists bool) {
+	v := m.addfinished_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetFinishedAt resets all changes to the "finished_at" field.
+func (m *ReplayMutation) ResetFinishedAt() {
+	m.finished_at = nil
+	m.addfinished_at = nil
+}
+
+// Where appends a list predicates to the ReplayMutation builder.
+func (m *ReplayMutation) Where(ps ...predicate.Replay) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the ReplayMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *ReplayMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.Replay, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *ReplayMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *ReplayMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (Replay).
+func (m *ReplayMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *ReplayMutation) Fields() []string {
+	fields := make([]string, 0, 15)
+	if m.plugin != nil {
+		fields = append(fields, replay.FieldPlugin)
+	}
+	if m.kind != nil {
+		fields = append(fields, replay.FieldKind)
+	}
+	if m.state != nil {
+		fields = append(fields, replay.FieldState)
+	}
+	if m.reason != nil {
+		fields = append(fields, replay.FieldReason)
+	}
+	if m.after != nil {
+		fields = append(fields, replay.FieldAfter)
+	}
+	if m.until != nil {
+		fields = append(fields, replay.FieldUntil)
+	}
+	if m.since != nil {
+		fields = append(fields, replay.FieldSince)
+	}
+	if m.before != nil {
+		fields = append(fields, replay.FieldBefore)
+	}
+	if m.types != nil {
+		fields = append(fields, replay.FieldTypes)
+	}
+	if m.tenant != nil {
+		fields = append(fields, replay.FieldTenant)
+	}
+	if m.key != nil {
+		fields = append(fields, replay.FieldKey)
+	}
+	if m.rate != nil {
+		fields = append(fields, replay.FieldRate)
+	}
+	if m.partitions != nil {
+		fields = append(fields, replay.FieldPartitions)
+	}
+	if m.created_at != nil {
+		fields = append(fields, replay.FieldCreatedAt)
+	}
+	if m.finished_at != nil {
+		fields = append(fields, replay.FieldFinishedAt)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *ReplayMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case replay.FieldPlugin:
+		return m.Plugin()
+	case replay.FieldKind:
+		return m.Kind()
+	case replay.FieldState:
+		return m.State()
+	case replay.FieldReason:
+		return m.Reason()
+	case replay.FieldAfter:
+		return m.After()
+	case replay.FieldUntil:
+		return m.Until()
+	case replay.FieldSince:
+		return m.Since()
+	case replay.FieldBefore:
+		return m.Before()
+	case replay.FieldTypes:
+		return m.Types()
+	case replay.FieldTenant:
+		return m.Tenant()
+	case replay.FieldKey:
+		return m.Key()
+	case replay.FieldRate:
+		return m.Rate()
+	case replay.FieldPartitions:
+		return m.Partitions()
+	case replay.FieldCreatedAt:
+		return m.CreatedAt()
+	case replay.FieldFinishedAt:
+		return m.FinishedAt()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *ReplayMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case replay.FieldPlugin:
+		return m.OldPlugin(ctx)
+	case replay.FieldKind:
+		return m.OldKind(ctx)
+	case replay.FieldState:
+		return m.OldState(ctx)
+	case replay.FieldReason:
+		return m.OldReason(ctx)
+	case replay.FieldAfter:
+		return m.OldAfter(ctx)
+	case replay.FieldUntil:
+		return m.OldUntil(ctx)
+	case replay.FieldSince:
+		return m.OldSince(ctx)
+	case replay.FieldBefore:
+		return m.OldBefore(ctx)
+	case replay.FieldTypes:
+		return m.OldTypes(ctx)
+	case replay.FieldTenant:
+		return m.OldTenant(ctx)
+	case replay.FieldKey:
+		return m.OldKey(ctx)
+	case replay.FieldRate:
+		return m.OldRate(ctx)
+	case replay.FieldPartitions:
+		return m.OldPartitions(ctx)
+	case replay.FieldCreatedAt:
+		return m.OldCreatedAt(ctx)
+	case replay.FieldFinishedAt:
+		return m.OldFinishedAt(ctx)
+	}
+	return nil, fmt.Errorf("unknown Replay field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *ReplayMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case replay.FieldPlugin:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPlugin(v)
+		return nil
+	case replay.FieldKind:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetKind(v)
+		return nil
+	case replay.FieldState:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetState(v)
+		return nil
+	case replay.FieldReason:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetReason(v)
+		return nil
+	case replay.FieldAfter:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAfter(v)
+		return nil
+	case replay.FieldUntil:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetUntil(v)
+		return nil
+	case replay.FieldSince:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSince(v)
+		return nil
+	case replay.FieldBefore:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetBefore(v)
+		return nil
+	case replay.FieldTypes:
+		v, ok := value.([]byte)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetTypes(v)
+		return nil
+	case replay.FieldTenant:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetTenant(v)
+		return nil
+	case replay.FieldKey:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetKey(v)
+		return nil
+	case replay.FieldRate:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRate(v)
+		return nil
+	case replay.FieldPartitions:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPartitions(v)
+		return nil
+	case replay.FieldCreatedAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCreatedAt(v)
+		return nil
+	case replay.FieldFinishedAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetFinishedAt(v)
+		return nil
+	}
+	return fmt.Errorf("unknown Replay field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *ReplayMutation) AddedFields() []string {
+	var fields []string
+	if m.addafter != nil {
+		fields = append(fields, replay.FieldAfter)
+	}
+	if m.adduntil != nil {
+		fields = append(fields, replay.FieldUntil)
+	}
+	if m.addsince != nil {
+		fields = append(fields, replay.FieldSince)
+	}
+	if m.addbefore != nil {
+		fields = append(fields, replay.FieldBefore)
+	}
+	if m.addrate != nil {
+		fields = append(fields, replay.FieldRate)
+	}
+	if m.addpartitions != nil {
+		fields = append(fields, replay.FieldPartitions)
+	}
+	if m.addcreated_at != nil {
+		fields = append(fields, replay.FieldCreatedAt)
+	}
+	if m.addfinished_at != nil {
+		fields = append(fields, replay.FieldFinishedAt)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *ReplayMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case replay.FieldAfter:
+		return m.AddedAfter()
+	case replay.FieldUntil:
+		return m.AddedUntil()
+	case replay.FieldSince:
+		return m.AddedSince()
+	case replay.FieldBefore:
+		return m.AddedBefore()
+	case replay.FieldRate:
+		return m.AddedRate()
+	case replay.FieldPartitions:
+		return m.AddedPartitions()
+	case replay.FieldCreatedAt:
+		return m.AddedCreatedAt()
+	case replay.FieldFinishedAt:
+		return m.AddedFinishedAt()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *ReplayMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case replay.FieldAfter:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddAfter(v)
+		return nil
+	case replay.FieldUntil:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddUntil(v)
+		return nil
+	case replay.FieldSince:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddSince(v)
+		return nil
+	case replay.FieldBefore:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddBefore(v)
+		return nil
+	case replay.FieldRate:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddRate(v)
+		return nil
+	case replay.FieldPartitions:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddPartitions(v)
+		return nil
+	case replay.FieldCreatedAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddCreatedAt(v)
+		return nil
+	case replay.FieldFinishedAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddFinishedAt(v)
+		return nil
+	}
+	return fmt.Errorf("unknown Replay numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *ReplayMutation) ClearedFields() []string {
+	var fields []string
+	if m.FieldCleared(replay.FieldTypes) {
+		fields = append(fields, replay.FieldTypes)
+	}
+	return fields
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *ReplayMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *ReplayMutation) ClearField(name string) error {
+	switch name {
+	case replay.FieldTypes:
+		m.ClearTypes()
+		return nil
+	}
+	return fmt.Errorf("unknown Replay nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *ReplayMutation) ResetField(name string) error {
+	switch name {
+	case replay.FieldPlugin:
+		m.ResetPlugin()
+		return nil
+	case replay.FieldKind:
+		m.ResetKind()
+		return nil
+	case replay.FieldState:
+		m.ResetState()
+		return nil
+	case replay.FieldReason:
+		m.ResetReason()
+		return nil
+	case replay.FieldAfter:
+		m.ResetAfter()
+		return nil
+	case replay.FieldUntil:
+		m.ResetUntil()
+		return nil
+	case replay.FieldSince:
+		m.ResetSince()
+		return nil
+	case replay.FieldBefore:
+		m.ResetBefore()
+		return nil
+	case replay.FieldTypes:
+		m.ResetTypes()
+		return nil
+	case replay.FieldTenant:
+		m.ResetTenant()
+		return nil
+	case replay.FieldKey:
+		m.ResetKey()
+		return nil
+	case replay.FieldRate:
+		m.ResetRate()
+		return nil
+	case replay.FieldPartitions:
+		m.ResetPartitions()
+		return nil
+	case replay.FieldCreatedAt:
+		m.ResetCreatedAt()
+		return nil
+	case replay.FieldFinishedAt:
+		m.ResetFinishedAt()
+		return nil
+	}
+	return fmt.Errorf("unknown Replay field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *ReplayMutation) AddedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *ReplayMutation) AddedIDs(name string) []ent.Value {
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *ReplayMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *ReplayMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *ReplayMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *ReplayMutation) EdgeCleared(name string) bool {
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *ReplayMutation) ClearEdge(name string) error {
+	return fmt.Errorf("unknown Replay unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *ReplayMutation) ResetEdge(name string) error {
+	return fmt.Errorf("unknown Replay edge %s", name)
+}
+
+// ReplayPartMutation represents an operation that mutates the ReplayPart nodes in the graph.
+type ReplayPartMutation struct {
+	config
+	op            Op
+	typ           string
+	id            *string
+	replay        *int64
+	addreplay     *int64
+	partition     *int
+	addpartition  *int
+	position      *int64
+	addposition   *int64
+	place         *string
+	ahead         *[]byte
+	applied       *int64
+	addapplied    *int64
+	skipped       *int64
+	addskipped    *int64
+	failed        *int64
+	addfailed     *int64
+	deferred      *int64
+	adddeferred   *int64
+	_done         *bool
+	updated_at    *int64
+	addupdated_at *int64
+	clearedFields map[string]struct{}
+	done          bool
+	oldValue      func(context.Context) (*ReplayPart, error)
+	predicates    []predicate.ReplayPart
+}
+
+var _ ent.Mutation = (*ReplayPartMutation)(nil)
+
+// replaypartOption allows management of the mutation configuration using functional options.
+type replaypartOption func(*ReplayPartMutation)
+
+// newReplayPartMutation creates new mutation for the ReplayPart entity.
+func newReplayPartMutation(c config, op Op, opts ...replaypartOption) *ReplayPartMutation {
+	m := &ReplayPartMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeReplayPart,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withReplayPartID sets the ID field of the mutation.
+func withReplayPartID(id string) replaypartOption {
+	return func(m *ReplayPartMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *ReplayPart
+		)
+		m.oldValue = func(ctx context.Context) (*ReplayPart, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().ReplayPart.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withReplayPart sets the old ReplayPart of the mutation.
+func withReplayPart(node *ReplayPart) replaypartOption {
+	return func(m *ReplayPartMutation) {
+		m.oldValue = func(context.Context) (*ReplayPart, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m ReplayPartMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m ReplayPartMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of ReplayPart entities.
+func (m *ReplayPartMutation) SetID(id string) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *ReplayPartMutation) ID() (id string, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *ReplayPartMutation) IDs(ctx context.Context) ([]string, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []string{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().ReplayPart.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetReplay sets the "replay" field.
+func (m *ReplayPartMutation) SetReplay(i int64) {
+	m.replay = &i
+	m.addreplay = nil
+}
+
+// Replay returns the value of the "replay" field in the mutation.
+func (m *ReplayPartMutation) Replay() (r int64, exists bool) {
+	v := m.replay
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldReplay returns the old "replay" field's value of the ReplayPart entity.
+// If the ReplayPart object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ReplayPartMutation) OldReplay(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldReplay is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldReplay requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldReplay: %w", err)
+	}
+	return oldValue.Replay, nil
+}
+
+// AddReplay adds i to the "replay" field.
+func (m *ReplayPartMutation) AddReplay(i int64) {
+	if m.addreplay != nil {
+		*m.addreplay += i
+	} else {
+		m.addreplay = &i
+	}
+}
+
+// AddedReplay returns the value that was added to the "replay" field in this mutation.
+func (m *ReplayPartMutation) AddedReplay() (r int64, exists bool) {
+	v := m.addreplay
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetReplay resets all changes to the "replay" field.
+func (m *ReplayPartMutation) ResetReplay() {
+	m.replay = nil
+	m.addreplay = nil
+}
+
+// SetPartition sets the "partition" field.
+func (m *ReplayPartMutation) SetPartition(i int) {
+	m.partition = &i
+	m.addpartition = nil
+}
+
+// Partition returns the value of the "partition" field in the mutation.
+func (m *ReplayPartMutation) Partition() (r int, exists bool) {
+	v := m.partition
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPartition returns the old "partition" field's value of the ReplayPart entity.
+// If the ReplayPart object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ReplayPartMutation) OldPartition(ctx context.Context) (v int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPartition is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPartition requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPartition: %w", err)
+	}
+	return oldValue.Partition, nil
+}
+
+// AddPartition adds i to the "partition" field.
+func (m *ReplayPartMutation) AddPartition(i int) {
+	if m.addpartition != nil {
+		*m.addpartition += i
+	} else {
+		m.addpartition = &i
+	}
+}
+
+// AddedPartition returns the value that was added to the "partition" field in this mutation.
+func (m *ReplayPartMutation) AddedPartition() (r int, exists bool) {
+	v := m.addpartition
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetPartition resets all changes to the "partition" field.
+func (m *ReplayPartMutation) ResetPartition() {
+	m.partition = nil
+	m.addpartition = nil
+}
+
+// SetPosition sets the "position" field.
+func (m *ReplayPartMutation) SetPosition(i int64) {
+	m.position = &i
+	m.addposition = nil
+}
+
+// Position returns the value of the "position" field in the mutation.
+func (m *ReplayPartMutation) Position() (r int64, exists bool) {
+	v := m.position
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPosition returns the old "position" field's value of the ReplayPart entity.
+// If the ReplayPart object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ReplayPartMutation) OldPosition(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPosition is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPosition requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPosition: %w", err)
+	}
+	return oldValue.Position, nil
+}
+
+// AddPosition adds i to the "position" field.
+func (m *ReplayPartMutation) AddPosition(i int64) {
+	if m.addposition != nil {
+		*m.addposition += i
+	} else {
+		m.addposition = &i
+	}
+}
+
+// AddedPosition returns the value that was added to the "position" field in this mutation.
+func (m *ReplayPartMutation) AddedPosition() (r int64, exists bool) {
+	v := m.addposition
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetPosition resets all changes to the "position" field.
+func (m *ReplayPartMutation) ResetPosition() {
+	m.position = nil
+	m.addposition = nil
+}
+
+// SetPlace sets the "place" field.
+func (m *ReplayPartMutation) SetPlace(s string) {
+	m.place = &s
+}
+
+// Place returns the value of the "place" field in the mutation.
+func (m *ReplayPartMutation) Place() (r string, exists bool) {
+	v := m.place
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPlace returns the old "place" field's value of the ReplayPart entity.
+// If the ReplayPart object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ReplayPartMutation) OldPlace(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPlace is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPlace requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPlace: %w", err)
+	}
+	return oldValue.Place, nil
+}
+
+// ResetPlace resets all changes to the "place" field.
+func (m *ReplayPartMutation) ResetPlace() {
+	m.place = nil
+}
+
+// SetAhead sets the "ahead" field.
+func (m *ReplayPartMutation) SetAhead(b []byte) {
+	m.ahead = &b
+}
+
+// Ahead returns the value of the "ahead" field in the mutation.
+func (m *ReplayPartMutation) Ahead() (r []byte, exists bool) {
+	v := m.ahead
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAhead returns the old "ahead" field's value of the ReplayPart entity.
+// If the ReplayPart object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ReplayPartMutation) OldAhead(ctx context.Context) (v []byte, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAhead is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAhead requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAhead: %w", err)
+	}
+	return oldValue.Ahead, nil
+}
+
+// ClearAhead clears the value of the "ahead" field.
+func (m *ReplayPartMutation) ClearAhead() {
+	m.ahead = nil
+	m.clearedFields[replaypart.FieldAhead] = struct{}{}
+}
+
+// AheadCleared returns if the "ahead" field was cleared in this mutation.
+func (m *ReplayPartMutation) AheadCleared() bool {
+	_, ok := m.clearedFields[replaypart.FieldAhead]
+	return ok
+}
+
+// ResetAhead resets all changes to the "ahead" field.
+func (m *ReplayPartMutation) ResetAhead() {
+	m.ahead = nil
+	delete(m.clearedFields, replaypart.FieldAhead)
+}
+
+// SetApplied sets the "applied" field.
+func (m *ReplayPartMutation) SetApplied(i int64) {
+	m.applied = &i
+	m.addapplied = nil
+}
+
+// Applied returns the value of the "applied" field in the mutation.
+func (m *ReplayPartMutation) Applied() (r int64, exists bool) {
+	v := m.applied
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldApplied returns the old "applied" field's value of the ReplayPart entity.
+// If the ReplayPart object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ReplayPartMutation) OldApplied(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldApplied is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldApplied requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldApplied: %w", err)
+	}
+	return oldValue.Applied, nil
+}
+
+// AddApplied adds i to the "applied" field.
+func (m *ReplayPartMutation) AddApplied(i int64) {
+	if m.addapplied != nil {
+		*m.addapplied += i
+	} else {
+		m.addapplied = &i
+	}
+}
+
+// AddedApplied returns the value that was added to the "applied" field in this mutation.
+func (m *ReplayPartMutation) AddedApplied() (r int64, exists bool) {
+	v := m.addapplied
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetApplied resets all changes to the "applied" field.
+func (m *ReplayPartMutation) ResetApplied() {
+	m.applied = nil
+	m.addapplied = nil
+}
+
+// SetSkipped sets the "skipped" field.
+func (m *ReplayPartMutation) SetSkipped(i int64) {
+	m.skipped = &i
+	m.addskipped = nil
+}
+
+// Skipped returns the value of the "skipped" field in the mutation.
+func (m *ReplayPartMutation) Skipped() (r int64, exists bool) {
+	v := m.skipped
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSkipped returns the old "skipped" field's value of the ReplayPart entity.
+// If the ReplayPart object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ReplayPartMutation) OldSkipped(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSkipped is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSkipped requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSkipped: %w", err)
+	}
+	return oldValue.Skipped, nil
+}
+
+// AddSkipped adds i to the "skipped" field.
+func (m *ReplayPartMutation) AddSkipped(i int64) {
+	if m.addskipped != nil {
+		*m.addskipped += i
+	} else {
+		m.addskipped = &i
+	}
+}
+
+// AddedSkipped returns the value that was added to the "skipped" field in this mutation.
+func (m *ReplayPartMutation) AddedSkipped() (r int64, exists bool) {
+	v := m.addskipped
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetSkipped resets all changes to the "skipped" field.
+func (m *ReplayPartMutation) ResetSkipped() {
+	m.skipped = nil
+	m.addskipped = nil
+}
+
+// SetFailed sets the "failed" field.
+func (m *ReplayPartMutation) SetFailed(i int64) {
+	m.failed = &i
+	m.addfailed = nil
+}
+
+// Failed returns the value of the "failed" field in the mutation.
+func (m *ReplayPartMutation) Failed() (r int64, exists bool) {
+	v := m.failed
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldFailed returns the old "failed" field's value of the ReplayPart entity.
+// If the ReplayPart object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ReplayPartMutation) OldFailed(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldFailed is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldFailed requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldFailed: %w", err)
+	}
+	return oldValue.Failed, nil
+}
+
+// AddFailed adds i to the "failed" field.
+func (m *ReplayPartMutation) AddFailed(i int64) {
+	if m.addfailed != nil {
+		*m.addfailed += i
+	} else {
+		m.addfailed = &i
+	}
+}
+
+// AddedFailed returns the value that was added to the "failed" field in this mutation.
+func (m *ReplayPartMutation) AddedFailed() (r int64, exists bool) {
+	v := m.addfailed
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetFailed resets all changes to the "failed" field.
+func (m *ReplayPartMutation) ResetFailed() {
+	m.failed = nil
+	m.addfailed = nil
+}
+
+// SetDeferred sets the "deferred" field.
+func (m *ReplayPartMutation) SetDeferred(i int64) {
+	m.deferred = &i
+	m.adddeferred = nil
+}
+
+// Deferred returns the value of the "deferred" field in the mutation.
+func (m *ReplayPartMutation) Deferred() (r int64, exists bool) {
+	v := m.deferred
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldDeferred returns the old "deferred" field's value of the ReplayPart entity.
+// If the ReplayPart object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ReplayPartMutation) OldDeferred(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldDeferred is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldDeferred requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldDeferred: %w", err)
+	}
+	return oldValue.Deferred, nil
+}
+
+// AddDeferred adds i to the "deferred" field.
+func (m *ReplayPartMutation) AddDeferred(i int64) {
+	if m.adddeferred != nil {
+		*m.adddeferred += i
+	} else {
+		m.adddeferred = &i
+	}
+}
+
+// AddedDeferred returns the value that was added to the "deferred" field in this mutation.
+func (m *ReplayPartMutation) AddedDeferred() (r int64, exists bool) {
+	v := m.adddeferred
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetDeferred resets all changes to the "deferred" field.
+func (m *ReplayPartMutation) ResetDeferred() {
+	m.deferred = nil
+	m.adddeferred = nil
+}
+
+// SetDone sets the "done" field.
+func (m *ReplayPartMutation) SetDone(b bool) {
+	m._done = &b
+}
+
+// Done returns the value of the "done" field in the mutation.
+func (m *ReplayPartMutation) Done() (r bool, exists bool) {
+	v := m._done
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldDone returns the old "done" field's value of the ReplayPart entity.
+// If the ReplayPart object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ReplayPartMutation) OldDone(ctx context.Context) (v bool, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldDone is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldDone requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldDone: %w", err)
+	}
+	return oldValue.Done, nil
+}
+
+// ResetDone resets all changes to the "done" field.
+func (m *ReplayPartMutation) ResetDone() {
+	m._done = nil
+}
+
+// SetUpdatedAt sets the "updated_at" field.
+func (m *ReplayPartMutation) SetUpdatedAt(i int64) {
+	m.updated_at = &i
+	m.addupdated_at = nil
+}
+
+// UpdatedAt returns the value of the "updated_at" field in the mutation.
+func (m *ReplayPartMutation) UpdatedAt() (r int64, exists bool) {
+	v := m.updated_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldUpdatedAt returns the old "updated_at" field's value of the ReplayPart entity.
+// If the ReplayPart object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ReplayPartMutation) OldUpdatedAt(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldUpdatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldUpdatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldUpdatedAt: %w", err)
+	}
+	return oldValue.UpdatedAt, nil
+}
+
+// AddUpdatedAt adds i to the "updated_at" field.
+func (m *ReplayPartMutation) AddUpdatedAt(i int64) {
+	if m.addupdated_at != nil {
+		*m.addupdated_at += i
+	} else {
+		m.addupdated_at = &i
+	}
+}
+
+// AddedUpdatedAt returns the value that was added to the "updated_at" field in this mutation.
+func (m *ReplayPartMutation) AddedUpdatedAt() (r int64, exists bool) {
+	v := m.addupdated_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetUpdatedAt resets all changes to the "updated_at" field.
+func (m *ReplayPartMutation) ResetUpdatedAt() {
+	m.updated_at = nil
+	m.addupdated_at = nil
+}
+
+// Where appends a list predicates to the ReplayPartMutation builder.
+func (m *ReplayPartMutation) Where(ps ...predicate.ReplayPart) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the ReplayPartMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *ReplayPartMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.ReplayPart, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *ReplayPartMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *ReplayPartMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (ReplayPart).
+func (m *ReplayPartMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *ReplayPartMutation) Fields() []string {
+	fields := make([]string, 0, 11)
+	if m.replay != nil {
+		fields = append(fields, replaypart.FieldReplay)
+	}
+	if m.partition != nil {
+		fields = append(fields, replaypart.FieldPartition)
+	}
+	if m.position != nil {
+		fields = append(fields, replaypart.FieldPosition)
+	}
+	if m.place != nil {
+		fields = append(fields, replaypart.FieldPlace)
+	}
+	if m.ahead != nil {
+		fields = append(fields, replaypart.FieldAhead)
+	}
+	if m.applied != nil {
+		fields = append(fields, replaypart.FieldApplied)
+	}
+	if m.skipped != nil {
+		fields = append(fields, replaypart.FieldSkipped)
+	}
+	if m.failed != nil {
+		fields = append(fields, replaypart.FieldFailed)
+	}
+	if m.deferred != nil {
+		fields = append(fields, replaypart.FieldDeferred)
+	}
+	if m._done != nil {
+		fields = append(fields, replaypart.FieldDone)
+	}
+	if m.updated_at != nil {
+		fields = append(fields, replaypart.FieldUpdatedAt)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *ReplayPartMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case replaypart.FieldReplay:
+		return m.Replay()
+	case replaypart.FieldPartition:
+		return m.Partition()
+	case replaypart.FieldPosition:
+		return m.Position()
+	case replaypart.FieldPlace:
+		return m.Place()
+	case replaypart.FieldAhead:
+		return m.Ahead()
+	case replaypart.FieldApplied:
+		return m.Applied()
+	case replaypart.FieldSkipped:
+		return m.Skipped()
+	case replaypart.FieldFailed:
+		return m.Failed()
+	case replaypart.FieldDeferred:
+		return m.Deferred()
+	case replaypart.FieldDone:
+		return m.Done()
+	case replaypart.FieldUpdatedAt:
+		return m.UpdatedAt()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *ReplayPartMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case replaypart.FieldReplay:
+		return m.OldReplay(ctx)
+	case replaypart.FieldPartition:
+		return m.OldPartition(ctx)
+	case replaypart.FieldPosition:
+		return m.OldPosition(ctx)
+	case replaypart.FieldPlace:
+		return m.OldPlace(ctx)
+	case replaypart.FieldAhead:
+		return m.OldAhead(ctx)
+	case replaypart.FieldApplied:
+		return m.OldApplied(ctx)
+	case replaypart.FieldSkipped:
+		return m.OldSkipped(ctx)
+	case replaypart.FieldFailed:
+		return m.OldFailed(ctx)
+	case replaypart.FieldDeferred:
+		return m.OldDeferred(ctx)
+	case replaypart.FieldDone:
+		return m.OldDone(ctx)
+	case replaypart.FieldUpdatedAt:
+		return m.OldUpdatedAt(ctx)
+	}
+	return nil, fmt.Errorf("unknown ReplayPart field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *ReplayPartMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case replaypart.FieldReplay:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetReplay(v)
+		return nil
+	case replaypart.FieldPartition:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPartition(v)
+		return nil
+	case replaypart.FieldPosition:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPosition(v)
+		return nil
+	case replaypart.FieldPlace:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPlace(v)
+		return nil
+	case replaypart.FieldAhead:
+		v, ok := value.([]byte)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAhead(v)
+		return nil
+	case replaypart.FieldApplied:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetApplied(v)
+		return nil
+	case replaypart.FieldSkipped:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSkipped(v)
+		return nil
+	case replaypart.FieldFailed:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetFailed(v)
+		return nil
+	case replaypart.FieldDeferred:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetDeferred(v)
+		return nil
+	case replaypart.FieldDone:
+		v, ok := value.(bool)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetDone(v)
+		return nil
+	case replaypart.FieldUpdatedAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetUpdatedAt(v)
+		return nil
+	}
+	return fmt.Errorf("unknown ReplayPart field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *ReplayPartMutation) AddedFields() []string {
+	var fields []string
+	if m.addreplay != nil {
+		fields = append(fields, replaypart.FieldReplay)
+	}
+	if m.addpartition != nil {
+		fields = append(fields, replaypart.FieldPartition)
+	}
+	if m.addposition != nil {
+		fields = append(fields, replaypart.FieldPosition)
+	}
+	if m.addapplied != nil {
+		fields = append(fields, replaypart.FieldApplied)
+	}
+	if m.addskipped != nil {
+		fields = append(fields, replaypart.FieldSkipped)
+	}
+	if m.addfailed != nil {
+		fields = append(fields, replaypart.FieldFailed)
+	}
+	if m.adddeferred != nil {
+		fields = append(fields, replaypart.FieldDeferred)
+	}
+	if m.addupdated_at != nil {
+		fields = append(fields, replaypart.FieldUpdatedAt)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *ReplayPartMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case replaypart.FieldReplay:
+		return m.AddedReplay()
+	case replaypart.FieldPartition:
+		return m.AddedPartition()
+	case replaypart.FieldPosition:
+		return m.AddedPosition()
+	case replaypart.FieldApplied:
+		return m.AddedApplied()
+	case replaypart.FieldSkipped:
+		return m.AddedSkipped()
+	case replaypart.FieldFailed:
+		return m.AddedFailed()
+	case replaypart.FieldDeferred:
+		return m.AddedDeferred()
+	case replaypart.FieldUpdatedAt:
+		return m.AddedUpdatedAt()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *ReplayPartMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case replaypart.FieldReplay:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddReplay(v)
+		return nil
+	case replaypart.FieldPartition:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddPartition(v)
+		return nil
+	case replaypart.FieldPosition:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddPosition(v)
+		return nil
+	case replaypart.FieldApplied:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddApplied(v)
+		return nil
+	case replaypart.FieldSkipped:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddSkipped(v)
+		return nil
+	case replaypart.FieldFailed:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddFailed(v)
+		return nil
+	case replaypart.FieldDeferred:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddDeferred(v)
+		return nil
+	case replaypart.FieldUpdatedAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddUpdatedAt(v)
+		return nil
+	}
+	return fmt.Errorf("unknown ReplayPart numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *ReplayPartMutation) ClearedFields() []string {
+	var fields []string
+	if m.FieldCleared(replaypart.FieldAhead) {
+		fields = append(fields, replaypart.FieldAhead)
+	}
+	return fields
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *ReplayPartMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *ReplayPartMutation) ClearField(name string) error {
+	switch name {
+	case replaypart.FieldAhead:
+		m.ClearAhead()
+		return nil
+	}
+	return fmt.Errorf("unknown ReplayPart nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *ReplayPartMutation) ResetField(name string) error {
+	switch name {
+	case replaypart.FieldReplay:
+		m.ResetReplay()
+		return nil
+	case replaypart.FieldPartition:
+		m.ResetPartition()
+		return nil
+	case replaypart.FieldPosition:
+		m.ResetPosition()
+		return nil
+	case replaypart.FieldPlace:
+		m.ResetPlace()
+		return nil
+	case replaypart.FieldAhead:
+		m.ResetAhead()
+		return nil
+	case replaypart.FieldApplied:
+		m.ResetApplied()
+		return nil
+	case replaypart.FieldSkipped:
+		m.ResetSkipped()
+		return nil
+	case replaypart.FieldFailed:
+		m.ResetFailed()
+		return nil
+	case replaypart.FieldDeferred:
+		m.ResetDeferred()
+		return nil
+	case replaypart.FieldDone:
+		m.ResetDone()
+		return nil
+	case replaypart.FieldUpdatedAt:
+		m.ResetUpdatedAt()
+		return nil
+	}
+	return fmt.Errorf("unknown ReplayPart field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *ReplayPartMutation) AddedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *ReplayPartMutation) AddedIDs(name string) []ent.Value {
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *ReplayPartMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *ReplayPartMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *ReplayPartMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *ReplayPartMutation) EdgeCleared(name string) bool {
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *ReplayPartMutation) ClearEdge(name string) error {
+	return fmt.Errorf("unknown ReplayPart unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *ReplayPartMutation) ResetEdge(name string) error {
+	return fmt.Errorf("unknown ReplayPart edge %s", name)
 }
 
 // SSOProviderMutation represents an operation that mutates the SSOProvider nodes in the graph.

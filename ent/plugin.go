@@ -27,6 +27,12 @@ type Plugin struct {
 	NeedsBackfill int64 `json:"needs_backfill,omitempty"`
 	// counts an operator's wishes to start its process anew
 	Restart int64 `json:"restart,omitempty"`
+	// where a cursor of it begins that is made anew
+	StartPosition int64 `json:"start_position,omitempty"`
+	// JSON: the patterns of the types that it gets
+	Events []byte `json:"events,omitempty"`
+	// within what it gets events in order
+	Ordering string `json:"ordering,omitempty"`
 	// the clock of whoever changed it (Unix microseconds)
 	UpdatedAt    int64 `json:"updated_at,omitempty"`
 	selectValues sql.SelectValues
@@ -37,11 +43,13 @@ func (*Plugin) scanValues(columns []string) ([]any, error) {
 	values := make([]any, len(columns))
 	for i := range columns {
 		switch columns[i] {
+		case plugin.FieldEvents:
+			values[i] = new([]byte)
 		case plugin.FieldPaused:
 			values[i] = new(sql.NullBool)
-		case plugin.FieldPartitions, plugin.FieldNeedsBackfill, plugin.FieldRestart, plugin.FieldUpdatedAt:
+		case plugin.FieldPartitions, plugin.FieldNeedsBackfill, plugin.FieldRestart, plugin.FieldStartPosition, plugin.FieldUpdatedAt:
 			values[i] = new(sql.NullInt64)
-		case plugin.FieldID, plugin.FieldPauseReason:
+		case plugin.FieldID, plugin.FieldPauseReason, plugin.FieldOrdering:
 			values[i] = new(sql.NullString)
 		default:
 			values[i] = new(sql.UnknownType)
@@ -93,6 +101,24 @@ func (_m *Plugin) assignValues(columns []string, values []any) error {
 				return fmt.Errorf("unexpected type %T for field restart", values[i])
 			} else if value.Valid {
 				_m.Restart = value.Int64
+			}
+		case plugin.FieldStartPosition:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field start_position", values[i])
+			} else if value.Valid {
+				_m.StartPosition = value.Int64
+			}
+		case plugin.FieldEvents:
+			if value, ok := values[i].(*[]byte); !ok {
+				return fmt.Errorf("unexpected type %T for field events", values[i])
+			} else if value != nil {
+				_m.Events = *value
+			}
+		case plugin.FieldOrdering:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field ordering", values[i])
+			} else if value.Valid {
+				_m.Ordering = value.String
 			}
 		case plugin.FieldUpdatedAt:
 			if value, ok := values[i].(*sql.NullInt64); !ok {
@@ -150,6 +176,15 @@ func (_m *Plugin) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("restart=")
 	builder.WriteString(fmt.Sprintf("%v", _m.Restart))
+	builder.WriteString(", ")
+	builder.WriteString("start_position=")
+	builder.WriteString(fmt.Sprintf("%v", _m.StartPosition))
+	builder.WriteString(", ")
+	builder.WriteString("events=")
+	builder.WriteString(fmt.Sprintf("%v", _m.Events))
+	builder.WriteString(", ")
+	builder.WriteString("ordering=")
+	builder.WriteString(_m.Ordering)
 	builder.WriteString(", ")
 	builder.WriteString("updated_at=")
 	builder.WriteString(fmt.Sprintf("%v", _m.UpdatedAt))

@@ -92,6 +92,40 @@ func (_c *PluginCreate) SetNillableRestart(v *int64) *PluginCreate {
 	return _c
 }
 
+// SetStartPosition sets the "start_position" field.
+func (_c *PluginCreate) SetStartPosition(v int64) *PluginCreate {
+	_c.mutation.SetStartPosition(v)
+	return _c
+}
+
+// SetNillableStartPosition sets the "start_position" field if the given value is not nil.
+func (_c *PluginCreate) SetNillableStartPosition(v *int64) *PluginCreate {
+	if v != nil {
+		_c.SetStartPosition(*v)
+	}
+	return _c
+}
+
+// SetEvents sets the "events" field.
+func (_c *PluginCreate) SetEvents(v []byte) *PluginCreate {
+	_c.mutation.SetEvents(v)
+	return _c
+}
+
+// SetOrdering sets the "ordering" field.
+func (_c *PluginCreate) SetOrdering(v string) *PluginCreate {
+	_c.mutation.SetOrdering(v)
+	return _c
+}
+
+// SetNillableOrdering sets the "ordering" field if the given value is not nil.
+func (_c *PluginCreate) SetNillableOrdering(v *string) *PluginCreate {
+	if v != nil {
+		_c.SetOrdering(*v)
+	}
+	return _c
+}
+
 // SetUpdatedAt sets the "updated_at" field.
 func (_c *PluginCreate) SetUpdatedAt(v int64) *PluginCreate {
 	_c.mutation.SetUpdatedAt(v)
@@ -167,6 +201,14 @@ func (_c *PluginCreate) defaults() {
 		v := plugin.DefaultRestart
 		_c.mutation.SetRestart(v)
 	}
+	if _, ok := _c.mutation.StartPosition(); !ok {
+		v := plugin.DefaultStartPosition
+		_c.mutation.SetStartPosition(v)
+	}
+	if _, ok := _c.mutation.Ordering(); !ok {
+		v := plugin.DefaultOrdering
+		_c.mutation.SetOrdering(v)
+	}
 	if _, ok := _c.mutation.UpdatedAt(); !ok {
 		v := plugin.DefaultUpdatedAt
 		_c.mutation.SetUpdatedAt(v)
@@ -189,6 +231,12 @@ func (_c *PluginCreate) check() error {
 	}
 	if _, ok := _c.mutation.Restart(); !ok {
 		return &ValidationError{Name: "restart", err: errors.New(`ent: missing required field "Plugin.restart"`)}
+	}
+	if _, ok := _c.mutation.StartPosition(); !ok {
+		return &ValidationError{Name: "start_position", err: errors.New(`ent: missing required field "Plugin.start_position"`)}
+	}
+	if _, ok := _c.mutation.Ordering(); !ok {
+		return &ValidationError{Name: "ordering", err: errors.New(`ent: missing required field "Plugin.ordering"`)}
 	}
 	if _, ok := _c.mutation.UpdatedAt(); !ok {
 		return &ValidationError{Name: "updated_at", err: errors.New(`ent: missing required field "Plugin.updated_at"`)}
@@ -248,6 +296,18 @@ func (_c *PluginCreate) createSpec() (*Plugin, *sqlgraph.CreateSpec) {
 	if value, ok := _c.mutation.Restart(); ok {
 		_spec.SetField(plugin.FieldRestart, field.TypeInt64, value)
 		_node.Restart = value
+	}
+	if value, ok := _c.mutation.StartPosition(); ok {
+		_spec.SetField(plugin.FieldStartPosition, field.TypeInt64, value)
+		_node.StartPosition = value
+	}
+	if value, ok := _c.mutation.Events(); ok {
+		_spec.SetField(plugin.FieldEvents, field.TypeBytes, value)
+		_node.Events = value
+	}
+	if value, ok := _c.mutation.Ordering(); ok {
+		_spec.SetField(plugin.FieldOrdering, field.TypeString, value)
+		_node.Ordering = value
 	}
 	if value, ok := _c.mutation.UpdatedAt(); ok {
 		_spec.SetField(plugin.FieldUpdatedAt, field.TypeInt64, value)
@@ -380,6 +440,54 @@ func (u *PluginUpsert) UpdateRestart() *PluginUpsert {
 // AddRestart adds v to the "restart" field.
 func (u *PluginUpsert) AddRestart(v int64) *PluginUpsert {
 	u.Add(plugin.FieldRestart, v)
+	return u
+}
+
+// SetStartPosition sets the "start_position" field.
+func (u *PluginUpsert) SetStartPosition(v int64) *PluginUpsert {
+	u.Set(plugin.FieldStartPosition, v)
+	return u
+}
+
+// UpdateStartPosition sets the "start_position" field to the value that was provided on create.
+func (u *PluginUpsert) UpdateStartPosition() *PluginUpsert {
+	u.SetExcluded(plugin.FieldStartPosition)
+	return u
+}
+
+// AddStartPosition adds v to the "start_position" field.
+func (u *PluginUpsert) AddStartPosition(v int64) *PluginUpsert {
+	u.Add(plugin.FieldStartPosition, v)
+	return u
+}
+
+// SetEvents sets the "events" field.
+func (u *PluginUpsert) SetEvents(v []byte) *PluginUpsert {
+	u.Set(plugin.FieldEvents, v)
+	return u
+}
+
+// UpdateEvents sets the "events" field to the value that was provided on create.
+func (u *PluginUpsert) UpdateEvents() *PluginUpsert {
+	u.SetExcluded(plugin.FieldEvents)
+	return u
+}
+
+// ClearEvents clears the value of the "events" field.
+func (u *PluginUpsert) ClearEvents() *PluginUpsert {
+	u.SetNull(plugin.FieldEvents)
+	return u
+}
+
+// SetOrdering sets the "ordering" field.
+func (u *PluginUpsert) SetOrdering(v string) *PluginUpsert {
+	u.Set(plugin.FieldOrdering, v)
+	return u
+}
+
+// UpdateOrdering sets the "ordering" field to the value that was provided on create.
+func (u *PluginUpsert) UpdateOrdering() *PluginUpsert {
+	u.SetExcluded(plugin.FieldOrdering)
 	return u
 }
 
@@ -537,6 +645,62 @@ func (u *PluginUpsertOne) AddRestart(v int64) *PluginUpsertOne {
 func (u *PluginUpsertOne) UpdateRestart() *PluginUpsertOne {
 	return u.Update(func(s *PluginUpsert) {
 		s.UpdateRestart()
+	})
+}
+
+// SetStartPosition sets the "start_position" field.
+func (u *PluginUpsertOne) SetStartPosition(v int64) *PluginUpsertOne {
+	return u.Update(func(s *PluginUpsert) {
+		s.SetStartPosition(v)
+	})
+}
+
+// AddStartPosition adds v to the "start_position" field.
+func (u *PluginUpsertOne) AddStartPosition(v int64) *PluginUpsertOne {
+	return u.Update(func(s *PluginUpsert) {
+		s.AddStartPosition(v)
+	})
+}
+
+// UpdateStartPosition sets the "start_position" field to the value that was provided on create.
+func (u *PluginUpsertOne) UpdateStartPosition() *PluginUpsertOne {
+	return u.Update(func(s *PluginUpsert) {
+		s.UpdateStartPosition()
+	})
+}
+
+// SetEvents sets the "events" field.
+func (u *PluginUpsertOne) SetEvents(v []byte) *PluginUpsertOne {
+	return u.Update(func(s *PluginUpsert) {
+		s.SetEvents(v)
+	})
+}
+
+// UpdateEvents sets the "events" field to the value that was provided on create.
+func (u *PluginUpsertOne) UpdateEvents() *PluginUpsertOne {
+	return u.Update(func(s *PluginUpsert) {
+		s.UpdateEvents()
+	})
+}
+
+// ClearEvents clears the value of the "events" field.
+func (u *PluginUpsertOne) ClearEvents() *PluginUpsertOne {
+	return u.Update(func(s *PluginUpsert) {
+		s.ClearEvents()
+	})
+}
+
+// SetOrdering sets the "ordering" field.
+func (u *PluginUpsertOne) SetOrdering(v string) *PluginUpsertOne {
+	return u.Update(func(s *PluginUpsert) {
+		s.SetOrdering(v)
+	})
+}
+
+// UpdateOrdering sets the "ordering" field to the value that was provided on create.
+func (u *PluginUpsertOne) UpdateOrdering() *PluginUpsertOne {
+	return u.Update(func(s *PluginUpsert) {
+		s.UpdateOrdering()
 	})
 }
 
@@ -864,6 +1028,62 @@ func (u *PluginUpsertBulk) AddRestart(v int64) *PluginUpsertBulk {
 func (u *PluginUpsertBulk) UpdateRestart() *PluginUpsertBulk {
 	return u.Update(func(s *PluginUpsert) {
 		s.UpdateRestart()
+	})
+}
+
+// SetStartPosition sets the "start_position" field.
+func (u *PluginUpsertBulk) SetStartPosition(v int64) *PluginUpsertBulk {
+	return u.Update(func(s *PluginUpsert) {
+		s.SetStartPosition(v)
+	})
+}
+
+// AddStartPosition adds v to the "start_position" field.
+func (u *PluginUpsertBulk) AddStartPosition(v int64) *PluginUpsertBulk {
+	return u.Update(func(s *PluginUpsert) {
+		s.AddStartPosition(v)
+	})
+}
+
+// UpdateStartPosition sets the "start_position" field to the value that was provided on create.
+func (u *PluginUpsertBulk) UpdateStartPosition() *PluginUpsertBulk {
+	return u.Update(func(s *PluginUpsert) {
+		s.UpdateStartPosition()
+	})
+}
+
+// SetEvents sets the "events" field.
+func (u *PluginUpsertBulk) SetEvents(v []byte) *PluginUpsertBulk {
+	return u.Update(func(s *PluginUpsert) {
+		s.SetEvents(v)
+	})
+}
+
+// UpdateEvents sets the "events" field to the value that was provided on create.
+func (u *PluginUpsertBulk) UpdateEvents() *PluginUpsertBulk {
+	return u.Update(func(s *PluginUpsert) {
+		s.UpdateEvents()
+	})
+}
+
+// ClearEvents clears the value of the "events" field.
+func (u *PluginUpsertBulk) ClearEvents() *PluginUpsertBulk {
+	return u.Update(func(s *PluginUpsert) {
+		s.ClearEvents()
+	})
+}
+
+// SetOrdering sets the "ordering" field.
+func (u *PluginUpsertBulk) SetOrdering(v string) *PluginUpsertBulk {
+	return u.Update(func(s *PluginUpsert) {
+		s.SetOrdering(v)
+	})
+}
+
+// UpdateOrdering sets the "ordering" field to the value that was provided on create.
+func (u *PluginUpsertBulk) UpdateOrdering() *PluginUpsertBulk {
+	return u.Update(func(s *PluginUpsert) {
+		s.UpdateOrdering()
 	})
 }
 

@@ -118,6 +118,53 @@ func (_u *PluginUpdate) AddRestart(v int64) *PluginUpdate {
 	return _u
 }
 
+// SetStartPosition sets the "start_position" field.
+func (_u *PluginUpdate) SetStartPosition(v int64) *PluginUpdate {
+	_u.mutation.ResetStartPosition()
+	_u.mutation.SetStartPosition(v)
+	return _u
+}
+
+// SetNillableStartPosition sets the "start_position" field if the given value is not nil.
+func (_u *PluginUpdate) SetNillableStartPosition(v *int64) *PluginUpdate {
+	if v != nil {
+		_u.SetStartPosition(*v)
+	}
+	return _u
+}
+
+// AddStartPosition adds value to the "start_position" field.
+func (_u *PluginUpdate) AddStartPosition(v int64) *PluginUpdate {
+	_u.mutation.AddStartPosition(v)
+	return _u
+}
+
+// SetEvents sets the "events" field.
+func (_u *PluginUpdate) SetEvents(v []byte) *PluginUpdate {
+	_u.mutation.SetEvents(v)
+	return _u
+}
+
+// ClearEvents clears the value of the "events" field.
+func (_u *PluginUpdate) ClearEvents() *PluginUpdate {
+	_u.mutation.ClearEvents()
+	return _u
+}
+
+// SetOrdering sets the "ordering" field.
+func (_u *PluginUpdate) SetOrdering(v string) *PluginUpdate {
+	_u.mutation.SetOrdering(v)
+	return _u
+}
+
+// SetNillableOrdering sets the "ordering" field if the given value is not nil.
+func (_u *PluginUpdate) SetNillableOrdering(v *string) *PluginUpdate {
+	if v != nil {
+		_u.SetOrdering(*v)
+	}
+	return _u
+}
+
 // SetUpdatedAt sets the "updated_at" field.
 func (_u *PluginUpdate) SetUpdatedAt(v int64) *PluginUpdate {
 	_u.mutation.ResetUpdatedAt()
@@ -203,6 +250,21 @@ func (_u *PluginUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	}
 	if value, ok := _u.mutation.AddedRestart(); ok {
 		_spec.AddField(plugin.FieldRestart, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.StartPosition(); ok {
+		_spec.SetField(plugin.FieldStartPosition, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedStartPosition(); ok {
+		_spec.AddField(plugin.FieldStartPosition, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.Events(); ok {
+		_spec.SetField(plugin.FieldEvents, field.TypeBytes, value)
+	}
+	if _u.mutation.EventsCleared() {
+		_spec.ClearField(plugin.FieldEvents, field.TypeBytes)
+	}
+	if value, ok := _u.mutation.Ordering(); ok {
+		_spec.SetField(plugin.FieldOrdering, field.TypeString, value)
 	}
 	if value, ok := _u.mutation.UpdatedAt(); ok {
 		_spec.SetField(plugin.FieldUpdatedAt, field.TypeInt64, value)
@@ -321,6 +383,53 @@ func (_u *PluginUpdateOne) AddRestart(v int64) *PluginUpdateOne {
 	return _u
 }
 
+// SetStartPosition sets the "start_position" field.
+func (_u *PluginUpdateOne) SetStartPosition(v int64) *PluginUpdateOne {
+	_u.mutation.ResetStartPosition()
+	_u.mutation.SetStartPosition(v)
+	return _u
+}
+
+// SetNillableStartPosition sets the "start_position" field if the given value is not nil.
+func (_u *PluginUpdateOne) SetNillableStartPosition(v *int64) *PluginUpdateOne {
+	if v != nil {
+		_u.SetStartPosition(*v)
+	}
+	return _u
+}
+
+// AddStartPosition adds value to the "start_position" field.
+func (_u *PluginUpdateOne) AddStartPosition(v int64) *PluginUpdateOne {
+	_u.mutation.AddStartPosition(v)
+	return _u
+}
+
+// SetEvents sets the "events" field.
+func (_u *PluginUpdateOne) SetEvents(v []byte) *PluginUpdateOne {
+	_u.mutation.SetEvents(v)
+	return _u
+}
+
+// ClearEvents clears the value of the "events" field.
+func (_u *PluginUpdateOne) ClearEvents() *PluginUpdateOne {
+	_u.mutation.ClearEvents()
+	return _u
+}
+
+// SetOrdering sets the "ordering" field.
+func (_u *PluginUpdateOne) SetOrdering(v string) *PluginUpdateOne {
+	_u.mutation.SetOrdering(v)
+	return _u
+}
+
+// SetNillableOrdering sets the "ordering" field if the given value is not nil.
+func (_u *PluginUpdateOne) SetNillableOrdering(v *string) *PluginUpdateOne {
+	if v != nil {
+		_u.SetOrdering(*v)
+	}
+	return _u
+}
+
 // SetUpdatedAt sets the "updated_at" field.
 func (_u *PluginUpdateOne) SetUpdatedAt(v int64) *PluginUpdateOne {
 	_u.mutation.ResetUpdatedAt()
@@ -436,6 +545,21 @@ func (_u *PluginUpdateOne) sqlSave(ctx context.Context) (_node *Plugin, err erro
 	}
 	if value, ok := _u.mutation.AddedRestart(); ok {
 		_spec.AddField(plugin.FieldRestart, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.StartPosition(); ok {
+		_spec.SetField(plugin.FieldStartPosition, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedStartPosition(); ok {
+		_spec.AddField(plugin.FieldStartPosition, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.Events(); ok {
+		_spec.SetField(plugin.FieldEvents, field.TypeBytes, value)
+	}
+	if _u.mutation.EventsCleared() {
+		_spec.ClearField(plugin.FieldEvents, field.TypeBytes)
+	}
+	if value, ok := _u.mutation.Ordering(); ok {
+		_spec.SetField(plugin.FieldOrdering, field.TypeString, value)
 	}
 	if value, ok := _u.mutation.UpdatedAt(); ok {
 		_spec.SetField(plugin.FieldUpdatedAt, field.TypeInt64, value)

@@ -23,6 +23,8 @@ import (
 	"github.com/avhub/avhub/ent/plugin"
 	"github.com/avhub/avhub/ent/pluginstate"
 	"github.com/avhub/avhub/ent/reappliedevent"
+	"github.com/avhub/avhub/ent/replay"
+	"github.com/avhub/avhub/ent/replaypart"
 	"github.com/avhub/avhub/ent/schema"
 	"github.com/avhub/avhub/ent/seenevent"
 	"github.com/avhub/avhub/ent/ssoprovider"
@@ -135,12 +137,16 @@ func init() {
 	deadletterDescRetry := deadletterFields[12].Descriptor()
 	// deadletter.DefaultRetry holds the default value on creation for the retry field.
 	deadletter.DefaultRetry = deadletterDescRetry.Default.(bool)
+	// deadletterDescReplay is the schema descriptor for replay field.
+	deadletterDescReplay := deadletterFields[13].Descriptor()
+	// deadletter.DefaultReplay holds the default value on creation for the replay field.
+	deadletter.DefaultReplay = deadletterDescReplay.Default.(int64)
 	// deadletterDescCreatedAt is the schema descriptor for created_at field.
-	deadletterDescCreatedAt := deadletterFields[13].Descriptor()
+	deadletterDescCreatedAt := deadletterFields[14].Descriptor()
 	// deadletter.DefaultCreatedAt holds the default value on creation for the created_at field.
 	deadletter.DefaultCreatedAt = deadletterDescCreatedAt.Default.(int64)
 	// deadletterDescUpdatedAt is the schema descriptor for updated_at field.
-	deadletterDescUpdatedAt := deadletterFields[14].Descriptor()
+	deadletterDescUpdatedAt := deadletterFields[15].Descriptor()
 	// deadletter.DefaultUpdatedAt holds the default value on creation for the updated_at field.
 	deadletter.DefaultUpdatedAt = deadletterDescUpdatedAt.Default.(int64)
 	hubpresenceFields := schema.HubPresence{}.Fields()
@@ -297,8 +303,16 @@ func init() {
 	pluginDescRestart := pluginFields[5].Descriptor()
 	// plugin.DefaultRestart holds the default value on creation for the restart field.
 	plugin.DefaultRestart = pluginDescRestart.Default.(int64)
+	// pluginDescStartPosition is the schema descriptor for start_position field.
+	pluginDescStartPosition := pluginFields[6].Descriptor()
+	// plugin.DefaultStartPosition holds the default value on creation for the start_position field.
+	plugin.DefaultStartPosition = pluginDescStartPosition.Default.(int64)
+	// pluginDescOrdering is the schema descriptor for ordering field.
+	pluginDescOrdering := pluginFields[8].Descriptor()
+	// plugin.DefaultOrdering holds the default value on creation for the ordering field.
+	plugin.DefaultOrdering = pluginDescOrdering.Default.(string)
 	// pluginDescUpdatedAt is the schema descriptor for updated_at field.
-	pluginDescUpdatedAt := pluginFields[6].Descriptor()
+	pluginDescUpdatedAt := pluginFields[9].Descriptor()
 	// plugin.DefaultUpdatedAt holds the default value on creation for the updated_at field.
 	plugin.DefaultUpdatedAt = pluginDescUpdatedAt.Default.(int64)
 	pluginstateFields := schema.PluginState{}.Fields()
@@ -313,6 +327,90 @@ func init() {
 	reappliedeventDescTenantID := reappliedeventFields[2].Descriptor()
 	// reappliedevent.DefaultTenantID holds the default value on creation for the tenant_id field.
 	reappliedevent.DefaultTenantID = reappliedeventDescTenantID.Default.(string)
+	replayFields := schema.Replay{}.Fields()
+	_ = replayFields
+	// replayDescState is the schema descriptor for state field.
+	replayDescState := replayFields[3].Descriptor()
+	// replay.DefaultState holds the default value on creation for the state field.
+	replay.DefaultState = replayDescState.Default.(string)
+	// replayDescReason is the schema descriptor for reason field.
+	replayDescReason := replayFields[4].Descriptor()
+	// replay.DefaultReason holds the default value on creation for the reason field.
+	replay.DefaultReason = replayDescReason.Default.(string)
+	// replayDescAfter is the schema descriptor for after field.
+	replayDescAfter := replayFields[5].Descriptor()
+	// replay.DefaultAfter holds the default value on creation for the after field.
+	replay.DefaultAfter = replayDescAfter.Default.(int64)
+	// replayDescUntil is the schema descriptor for until field.
+	replayDescUntil := replayFields[6].Descriptor()
+	// replay.DefaultUntil holds the default value on creation for the until field.
+	replay.DefaultUntil = replayDescUntil.Default.(int64)
+	// replayDescSince is the schema descriptor for since field.
+	replayDescSince := replayFields[7].Descriptor()
+	// replay.DefaultSince holds the default value on creation for the since field.
+	replay.DefaultSince = replayDescSince.Default.(int64)
+	// replayDescBefore is the schema descriptor for before field.
+	replayDescBefore := replayFields[8].Descriptor()
+	// replay.DefaultBefore holds the default value on creation for the before field.
+	replay.DefaultBefore = replayDescBefore.Default.(int64)
+	// replayDescTenant is the schema descriptor for tenant field.
+	replayDescTenant := replayFields[10].Descriptor()
+	// replay.DefaultTenant holds the default value on creation for the tenant field.
+	replay.DefaultTenant = replayDescTenant.Default.(string)
+	// replayDescKey is the schema descriptor for key field.
+	replayDescKey := replayFields[11].Descriptor()
+	// replay.DefaultKey holds the default value on creation for the key field.
+	replay.DefaultKey = replayDescKey.Default.(string)
+	// replayDescRate is the schema descriptor for rate field.
+	replayDescRate := replayFields[12].Descriptor()
+	// replay.DefaultRate holds the default value on creation for the rate field.
+	replay.DefaultRate = replayDescRate.Default.(int)
+	// replayDescPartitions is the schema descriptor for partitions field.
+	replayDescPartitions := replayFields[13].Descriptor()
+	// replay.DefaultPartitions holds the default value on creation for the partitions field.
+	replay.DefaultPartitions = replayDescPartitions.Default.(int)
+	// replayDescCreatedAt is the schema descriptor for created_at field.
+	replayDescCreatedAt := replayFields[14].Descriptor()
+	// replay.DefaultCreatedAt holds the default value on creation for the created_at field.
+	replay.DefaultCreatedAt = replayDescCreatedAt.Default.(int64)
+	// replayDescFinishedAt is the schema descriptor for finished_at field.
+	replayDescFinishedAt := replayFields[15].Descriptor()
+	// replay.DefaultFinishedAt holds the default value on creation for the finished_at field.
+	replay.DefaultFinishedAt = replayDescFinishedAt.Default.(int64)
+	replaypartFields := schema.ReplayPart{}.Fields()
+	_ = replaypartFields
+	// replaypartDescPosition is the schema descriptor for position field.
+	replaypartDescPosition := replaypartFields[3].Descriptor()
+	// replaypart.DefaultPosition holds the default value on creation for the position field.
+	replaypart.DefaultPosition = replaypartDescPosition.Default.(int64)
+	// replaypartDescPlace is the schema descriptor for place field.
+	replaypartDescPlace := replaypartFields[4].Descriptor()
+	// replaypart.DefaultPlace holds the default value on creation for the place field.
+	replaypart.DefaultPlace = replaypartDescPlace.Default.(string)
+	// replaypartDescApplied is the schema descriptor for applied field.
+	replaypartDescApplied := replaypartFields[6].Descriptor()
+	// replaypart.DefaultApplied holds the default value on creation for the applied field.
+	replaypart.DefaultApplied = replaypartDescApplied.Default.(int64)
+	// replaypartDescSkipped is the schema descriptor for skipped field.
+	replaypartDescSkipped := replaypartFields[7].Descriptor()
+	// replaypart.DefaultSkipped holds the default value on creation for the skipped field.
+	replaypart.DefaultSkipped = replaypartDescSkipped.Default.(int64)
+	// replaypartDescFailed is the schema descriptor for failed field.
+	replaypartDescFailed := replaypartFields[8].Descriptor()
+	// replaypart.DefaultFailed holds the default value on creation for the failed field.
+	replaypart.DefaultFailed = replaypartDescFailed.Default.(int64)
+	// replaypartDescDeferred is the schema descriptor for deferred field.
+	replaypartDescDeferred := replaypartFields[9].Descriptor()
+	// replaypart.DefaultDeferred holds the default value on creation for the deferred field.
+	replaypart.DefaultDeferred = replaypartDescDeferred.Default.(int64)
+	// replaypartDescDone is the schema descriptor for done field.
+	replaypartDescDone := replaypartFields[10].Descriptor()
+	// replaypart.DefaultDone holds the default value on creation for the done field.
+	replaypart.DefaultDone = replaypartDescDone.Default.(bool)
+	// replaypartDescUpdatedAt is the schema descriptor for updated_at field.
+	replaypartDescUpdatedAt := replaypartFields[11].Descriptor()
+	// replaypart.DefaultUpdatedAt holds the default value on creation for the updated_at field.
+	replaypart.DefaultUpdatedAt = replaypartDescUpdatedAt.Default.(int64)
 	ssoproviderFields := schema.SSOProvider{}.Fields()
 	_ = ssoproviderFields
 	// ssoproviderDescIsEnabled is the schema descriptor for is_enabled field.

@@ -52,6 +52,10 @@ type Tx struct {
 	PluginState *PluginStateClient
 	// ReappliedEvent is the client for interacting with the ReappliedEvent builders.
 	ReappliedEvent *ReappliedEventClient
+	// Replay is the client for interacting with the Replay builders.
+	Replay *ReplayClient
+	// ReplayPart is the client for interacting with the ReplayPart builders.
+	ReplayPart *ReplayPartClient
 	// SSOProvider is the client for interacting with the SSOProvider builders.
 	SSOProvider *SSOProviderClient
 	// SeenEvent is the client for interacting with the SeenEvent builders.
@@ -213,6 +217,8 @@ func (tx *Tx) init() {
 	tx.Plugin = NewPluginClient(tx.config)
 	tx.PluginState = NewPluginStateClient(tx.config)
 	tx.ReappliedEvent = NewReappliedEventClient(tx.config)
+	tx.Replay = NewReplayClient(tx.config)
+	tx.ReplayPart = NewReplayPartClient(tx.config)
 	tx.SSOProvider = NewSSOProviderClient(tx.config)
 	tx.SeenEvent = NewSeenEventClient(tx.config)
 	tx.Subscription = NewSubscriptionClient(tx.config)

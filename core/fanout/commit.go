@@ -134,7 +134,7 @@ func (c *Consumer) writeLetters(ctx context.Context, ch *changes) error {
 			micros(d.CreatedAt), micros(d.UpdatedAt)})
 	}
 	err := db.Insert(ctx, `INSERT INTO avhub_dead_letters (plugin, key, slot, position, event_id, type, tenant_id, event, reason, attempts, history, retry, created_at, updated_at)`, rows,
-		`ON CONFLICT (plugin, position) DO UPDATE SET reason = excluded.reason, attempts = excluded.attempts, history = excluded.history, updated_at = excluded.updated_at`)
+		`ON CONFLICT (plugin, position, event_id) DO UPDATE SET reason = excluded.reason, attempts = excluded.attempts, history = excluded.history, updated_at = excluded.updated_at`)
 	if err != nil {
 		return fmt.Errorf("store dead letters: %w", err)
 	}

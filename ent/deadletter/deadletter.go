@@ -35,6 +35,8 @@ const (
 	FieldHistory = "history"
 	// FieldRetry holds the string denoting the retry field in the database.
 	FieldRetry = "retry"
+	// FieldReplay holds the string denoting the replay field in the database.
+	FieldReplay = "replay"
 	// FieldCreatedAt holds the string denoting the created_at field in the database.
 	FieldCreatedAt = "created_at"
 	// FieldUpdatedAt holds the string denoting the updated_at field in the database.
@@ -58,6 +60,7 @@ var Columns = []string{
 	FieldAttempts,
 	FieldHistory,
 	FieldRetry,
+	FieldReplay,
 	FieldCreatedAt,
 	FieldUpdatedAt,
 }
@@ -81,6 +84,8 @@ var (
 	DefaultAttempts int
 	// DefaultRetry holds the default value on creation for the "retry" field.
 	DefaultRetry bool
+	// DefaultReplay holds the default value on creation for the "replay" field.
+	DefaultReplay int64
 	// DefaultCreatedAt holds the default value on creation for the "created_at" field.
 	DefaultCreatedAt int64
 	// DefaultUpdatedAt holds the default value on creation for the "updated_at" field.
@@ -143,6 +148,11 @@ func ByAttempts(opts ...sql.OrderTermOption) OrderOption {
 // ByRetry orders the results by the retry field.
 func ByRetry(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldRetry, opts...).ToFunc()
+}
+
+// ByReplay orders the results by the replay field.
+func ByReplay(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldReplay, opts...).ToFunc()
 }
 
 // ByCreatedAt orders the results by the created_at field.

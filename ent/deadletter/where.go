@@ -112,6 +112,11 @@ func Retry(v bool) predicate.DeadLetter {
 	return predicate.DeadLetter(sql.FieldEQ(FieldRetry, v))
 }
 
+// Replay applies equality check predicate on the "replay" field. It's identical to ReplayEQ.
+func Replay(v int64) predicate.DeadLetter {
+	return predicate.DeadLetter(sql.FieldEQ(FieldReplay, v))
+}
+
 // CreatedAt applies equality check predicate on the "created_at" field. It's identical to CreatedAtEQ.
 func CreatedAt(v int64) predicate.DeadLetter {
 	return predicate.DeadLetter(sql.FieldEQ(FieldCreatedAt, v))
@@ -730,6 +735,46 @@ func RetryEQ(v bool) predicate.DeadLetter {
 // RetryNEQ applies the NEQ predicate on the "retry" field.
 func RetryNEQ(v bool) predicate.DeadLetter {
 	return predicate.DeadLetter(sql.FieldNEQ(FieldRetry, v))
+}
+
+// ReplayEQ applies the EQ predicate on the "replay" field.
+func ReplayEQ(v int64) predicate.DeadLetter {
+	return predicate.DeadLetter(sql.FieldEQ(FieldReplay, v))
+}
+
+// ReplayNEQ applies the NEQ predicate on the "replay" field.
+func ReplayNEQ(v int64) predicate.DeadLetter {
+	return predicate.DeadLetter(sql.FieldNEQ(FieldReplay, v))
+}
+
+// ReplayIn applies the In predicate on the "replay" field.
+func ReplayIn(vs ...int64) predicate.DeadLetter {
+	return predicate.DeadLetter(sql.FieldIn(FieldReplay, vs...))
+}
+
+// ReplayNotIn applies the NotIn predicate on the "replay" field.
+func ReplayNotIn(vs ...int64) predicate.DeadLetter {
+	return predicate.DeadLetter(sql.FieldNotIn(FieldReplay, vs...))
+}
+
+// ReplayGT applies the GT predicate on the "replay" field.
+func ReplayGT(v int64) predicate.DeadLetter {
+	return predicate.DeadLetter(sql.FieldGT(FieldReplay, v))
+}
+
+// ReplayGTE applies the GTE predicate on the "replay" field.
+func ReplayGTE(v int64) predicate.DeadLetter {
+	return predicate.DeadLetter(sql.FieldGTE(FieldReplay, v))
+}
+
+// ReplayLT applies the LT predicate on the "replay" field.
+func ReplayLT(v int64) predicate.DeadLetter {
+	return predicate.DeadLetter(sql.FieldLT(FieldReplay, v))
+}
+
+// ReplayLTE applies the LTE predicate on the "replay" field.
+func ReplayLTE(v int64) predicate.DeadLetter {
+	return predicate.DeadLetter(sql.FieldLTE(FieldReplay, v))
 }
 
 // CreatedAtEQ applies the EQ predicate on the "created_at" field.

@@ -249,6 +249,30 @@ func (f ReappliedEventFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Val
 	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.ReappliedEventMutation", m)
 }
 
+// The ReplayFunc type is an adapter to allow the use of ordinary
+// function as Replay mutator.
+type ReplayFunc func(context.Context, *ent.ReplayMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f ReplayFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.ReplayMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.ReplayMutation", m)
+}
+
+// The ReplayPartFunc type is an adapter to allow the use of ordinary
+// function as ReplayPart mutator.
+type ReplayPartFunc func(context.Context, *ent.ReplayPartMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f ReplayPartFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.ReplayPartMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.ReplayPartMutation", m)
+}
+
 // The SSOProviderFunc type is an adapter to allow the use of ordinary
 // function as SSOProvider mutator.
 type SSOProviderFunc func(context.Context, *ent.SSOProviderMutation) (ent.Value, error)

@@ -217,6 +217,7 @@ var (
 		{Name: "attempts", Type: field.TypeInt, Default: 0},
 		{Name: "history", Type: field.TypeBytes, Nullable: true},
 		{Name: "retry", Type: field.TypeBool, Default: false},
+		{Name: "replay", Type: field.TypeInt64, Default: 0},
 		{Name: "created_at", Type: field.TypeInt64, Default: 0},
 		{Name: "updated_at", Type: field.TypeInt64, Default: 0},
 	}
@@ -227,9 +228,9 @@ var (
 		PrimaryKey: []*schema.Column{AvhubDeadLettersColumns[0]},
 		Indexes: []*schema.Index{
 			{
-				Name:    "deadletter_plugin_position",
+				Name:    "deadletter_plugin_position_event_id",
 				Unique:  true,
-				Columns: []*schema.Column{AvhubDeadLettersColumns[1], AvhubDeadLettersColumns[4]},
+				Columns: []*schema.Column{AvhubDeadLettersColumns[1], AvhubDeadLettersColumns[4], AvhubDeadLettersColumns[5]},
 			},
 			{
 				Name:    "deadletter_plugin_retry",
@@ -675,6 +676,9 @@ var (
 		{Name: "pause_reason", Type: field.TypeString, Default: "", SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
 		{Name: "needs_backfill", Type: field.TypeInt64, Default: 0},
 		{Name: "restart", Type: field.TypeInt64, Default: 0},
+		{Name: "start_position", Type: field.TypeInt64, Default: 0},
+		{Name: "events", Type: field.TypeBytes, Nullable: true},
+		{Name: "ordering", Type: field.TypeString, Default: "", SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
 		{Name: "updated_at", Type: field.TypeInt64, Default: 0},
 	}
 	// AvhubPluginsTable holds the schema information for the "avhub_plugins" table.
@@ -713,6 +717,66 @@ var (
 				Name:    "reappliedevent_tenant_id_id",
 				Unique:  false,
 				Columns: []*schema.Column{AvhubReappliedEventsColumns[2], AvhubReappliedEventsColumns[0]},
+			},
+		},
+	}
+	// AvhubReplaysColumns holds the columns for the "avhub_replays" table.
+	AvhubReplaysColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeInt64, Increment: true},
+		{Name: "plugin", Type: field.TypeString, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "kind", Type: field.TypeString, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "state", Type: field.TypeString, Default: "running", SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "reason", Type: field.TypeString, Default: "", SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "after", Type: field.TypeInt64, Default: 0},
+		{Name: "until", Type: field.TypeInt64, Default: 0},
+		{Name: "since", Type: field.TypeInt64, Default: 0},
+		{Name: "before", Type: field.TypeInt64, Default: 0},
+		{Name: "types", Type: field.TypeBytes, Nullable: true},
+		{Name: "tenant", Type: field.TypeString, Default: "", SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "key", Type: field.TypeString, Default: "", SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "rate", Type: field.TypeInt, Default: 0},
+		{Name: "partitions", Type: field.TypeInt, Default: 1},
+		{Name: "created_at", Type: field.TypeInt64, Default: 0},
+		{Name: "finished_at", Type: field.TypeInt64, Default: 0},
+	}
+	// AvhubReplaysTable holds the schema information for the "avhub_replays" table.
+	AvhubReplaysTable = &schema.Table{
+		Name:       "avhub_replays",
+		Columns:    AvhubReplaysColumns,
+		PrimaryKey: []*schema.Column{AvhubReplaysColumns[0]},
+		Indexes: []*schema.Index{
+			{
+				Name:    "replay_plugin_state",
+				Unique:  false,
+				Columns: []*schema.Column{AvhubReplaysColumns[1], AvhubReplaysColumns[3]},
+			},
+		},
+	}
+	// AvhubReplayPartsColumns holds the columns for the "avhub_replay_parts" table.
+	AvhubReplayPartsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeString, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "replay", Type: field.TypeInt64},
+		{Name: "partition", Type: field.TypeInt},
+		{Name: "position", Type: field.TypeInt64, Default: 0},
+		{Name: "place", Type: field.TypeString, Default: "", SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "ahead", Type: field.TypeBytes, Nullable: true},
+		{Name: "applied", Type: field.TypeInt64, Default: 0},
+		{Name: "skipped", Type: field.TypeInt64, Default: 0},
+		{Name: "failed", Type: field.TypeInt64, Default: 0},
+		{Name: "deferred", Type: field.TypeInt64, Default: 0},
+		{Name: "done", Type: field.TypeBool, Default: false},
+		{Name: "updated_at", Type: field.TypeInt64, Default: 0},
+	}
+	// AvhubReplayPartsTable holds the schema information for the "avhub_replay_parts" table.
+	AvhubReplayPartsTable = &schema.Table{
+		Name:       "avhub_replay_parts",
+		Columns:    AvhubReplayPartsColumns,
+		PrimaryKey: []*schema.Column{AvhubReplayPartsColumns[0]},
+		Indexes: []*schema.Index{
+			{
+				Name:    "replaypart_replay",
+				Unique:  false,
+				Columns: []*schema.Column{AvhubReplayPartsColumns[1]},
 			},
 		},
 	}
@@ -903,6 +967,8 @@ var (
 		AvhubPluginsTable,
 		AvhubPluginStatesTable,
 		AvhubReappliedEventsTable,
+		AvhubReplaysTable,
+		AvhubReplayPartsTable,
 		AvSSOProvidersTable,
 		AvhubSeenEventsTable,
 		AvSubscriptionsTable,
@@ -984,6 +1050,12 @@ func init() {
 	}
 	AvhubReappliedEventsTable.Annotation = &entsql.Annotation{
 		Table: "avhub_reapplied_events",
+	}
+	AvhubReplaysTable.Annotation = &entsql.Annotation{
+		Table: "avhub_replays",
+	}
+	AvhubReplayPartsTable.Annotation = &entsql.Annotation{
+		Table: "avhub_replay_parts",
 	}
 	AvSSOProvidersTable.ForeignKeys[0].RefTable = AvOrganizationsTable
 	AvSSOProvidersTable.Annotation = &entsql.Annotation{

@@ -21,6 +21,12 @@ const (
 	FieldNeedsBackfill = "needs_backfill"
 	// FieldRestart holds the string denoting the restart field in the database.
 	FieldRestart = "restart"
+	// FieldStartPosition holds the string denoting the start_position field in the database.
+	FieldStartPosition = "start_position"
+	// FieldEvents holds the string denoting the events field in the database.
+	FieldEvents = "events"
+	// FieldOrdering holds the string denoting the ordering field in the database.
+	FieldOrdering = "ordering"
 	// FieldUpdatedAt holds the string denoting the updated_at field in the database.
 	FieldUpdatedAt = "updated_at"
 	// Table holds the table name of the plugin in the database.
@@ -35,6 +41,9 @@ var Columns = []string{
 	FieldPauseReason,
 	FieldNeedsBackfill,
 	FieldRestart,
+	FieldStartPosition,
+	FieldEvents,
+	FieldOrdering,
 	FieldUpdatedAt,
 }
 
@@ -59,6 +68,10 @@ var (
 	DefaultNeedsBackfill int64
 	// DefaultRestart holds the default value on creation for the "restart" field.
 	DefaultRestart int64
+	// DefaultStartPosition holds the default value on creation for the "start_position" field.
+	DefaultStartPosition int64
+	// DefaultOrdering holds the default value on creation for the "ordering" field.
+	DefaultOrdering string
 	// DefaultUpdatedAt holds the default value on creation for the "updated_at" field.
 	DefaultUpdatedAt int64
 )
@@ -94,6 +107,16 @@ func ByNeedsBackfill(opts ...sql.OrderTermOption) OrderOption {
 // ByRestart orders the results by the restart field.
 func ByRestart(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldRestart, opts...).ToFunc()
+}
+
+// ByStartPosition orders the results by the start_position field.
+func ByStartPosition(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldStartPosition, opts...).ToFunc()
+}
+
+// ByOrdering orders the results by the ordering field.
+func ByOrdering(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldOrdering, opts...).ToFunc()
 }
 
 // ByUpdatedAt orders the results by the updated_at field.

@@ -87,6 +87,21 @@ func Restart(v int64) predicate.Plugin {
 	return predicate.Plugin(sql.FieldEQ(FieldRestart, v))
 }
 
+// StartPosition applies equality check predicate on the "start_position" field. It's identical to StartPositionEQ.
+func StartPosition(v int64) predicate.Plugin {
+	return predicate.Plugin(sql.FieldEQ(FieldStartPosition, v))
+}
+
+// Events applies equality check predicate on the "events" field. It's identical to EventsEQ.
+func Events(v []byte) predicate.Plugin {
+	return predicate.Plugin(sql.FieldEQ(FieldEvents, v))
+}
+
+// Ordering applies equality check predicate on the "ordering" field. It's identical to OrderingEQ.
+func Ordering(v string) predicate.Plugin {
+	return predicate.Plugin(sql.FieldEQ(FieldOrdering, v))
+}
+
 // UpdatedAt applies equality check predicate on the "updated_at" field. It's identical to UpdatedAtEQ.
 func UpdatedAt(v int64) predicate.Plugin {
 	return predicate.Plugin(sql.FieldEQ(FieldUpdatedAt, v))
@@ -285,6 +300,161 @@ func RestartLT(v int64) predicate.Plugin {
 // RestartLTE applies the LTE predicate on the "restart" field.
 func RestartLTE(v int64) predicate.Plugin {
 	return predicate.Plugin(sql.FieldLTE(FieldRestart, v))
+}
+
+// StartPositionEQ applies the EQ predicate on the "start_position" field.
+func StartPositionEQ(v int64) predicate.Plugin {
+	return predicate.Plugin(sql.FieldEQ(FieldStartPosition, v))
+}
+
+// StartPositionNEQ applies the NEQ predicate on the "start_position" field.
+func StartPositionNEQ(v int64) predicate.Plugin {
+	return predicate.Plugin(sql.FieldNEQ(FieldStartPosition, v))
+}
+
+// StartPositionIn applies the In predicate on the "start_position" field.
+func StartPositionIn(vs ...int64) predicate.Plugin {
+	return predicate.Plugin(sql.FieldIn(FieldStartPosition, vs...))
+}
+
+// StartPositionNotIn applies the NotIn predicate on the "start_position" field.
+func StartPositionNotIn(vs ...int64) predicate.Plugin {
+	return predicate.Plugin(sql.FieldNotIn(FieldStartPosition, vs...))
+}
+
+// StartPositionGT applies the GT predicate on the "start_position" field.
+func StartPositionGT(v int64) predicate.Plugin {
+	return predicate.Plugin(sql.FieldGT(FieldStartPosition, v))
+}
+
+// StartPositionGTE applies the GTE predicate on the "start_position" field.
+func StartPositionGTE(v int64) predicate.Plugin {
+	return predicate.Plugin(sql.FieldGTE(FieldStartPosition, v))
+}
+
+// StartPositionLT applies the LT predicate on the "start_position" field.
+func StartPositionLT(v int64) predicate.Plugin {
+	return predicate.Plugin(sql.FieldLT(FieldStartPosition, v))
+}
+
+// StartPositionLTE applies the LTE predicate on the "start_position" field.
+func StartPositionLTE(v int64) predicate.Plugin {
+	return predicate.Plugin(sql.FieldLTE(FieldStartPosition, v))
+}
+
+// EventsEQ applies the EQ predicate on the "events" field.
+func EventsEQ(v []byte) predicate.Plugin {
+	return predicate.Plugin(sql.FieldEQ(FieldEvents, v))
+}
+
+// EventsNEQ applies the NEQ predicate on the "events" field.
+func EventsNEQ(v []byte) predicate.Plugin {
+	return predicate.Plugin(sql.FieldNEQ(FieldEvents, v))
+}
+
+// EventsIn applies the In predicate on the "events" field.
+func EventsIn(vs ...[]byte) predicate.Plugin {
+	return predicate.Plugin(sql.FieldIn(FieldEvents, vs...))
+}
+
+// EventsNotIn applies the NotIn predicate on the "events" field.
+func EventsNotIn(vs ...[]byte) predicate.Plugin {
+	return predicate.Plugin(sql.FieldNotIn(FieldEvents, vs...))
+}
+
+// EventsGT applies the GT predicate on the "events" field.
+func EventsGT(v []byte) predicate.Plugin {
+	return predicate.Plugin(sql.FieldGT(FieldEvents, v))
+}
+
+// EventsGTE applies the GTE predicate on the "events" field.
+func EventsGTE(v []byte) predicate.Plugin {
+	return predicate.Plugin(sql.FieldGTE(FieldEvents, v))
+}
+
+// EventsLT applies the LT predicate on the "events" field.
+func EventsLT(v []byte) predicate.Plugin {
+	return predicate.Plugin(sql.FieldLT(FieldEvents, v))
+}
+
+// EventsLTE applies the LTE predicate on the "events" field.
+func EventsLTE(v []byte) predicate.Plugin {
+	return predicate.Plugin(sql.FieldLTE(FieldEvents, v))
+}
+
+// EventsIsNil applies the IsNil predicate on the "events" field.
+func EventsIsNil() predicate.Plugin {
+	return predicate.Plugin(sql.FieldIsNull(FieldEvents))
+}
+
+// EventsNotNil applies the NotNil predicate on the "events" field.
+func EventsNotNil() predicate.Plugin {
+	return predicate.Plugin(sql.FieldNotNull(FieldEvents))
+}
+
+// OrderingEQ applies the EQ predicate on the "ordering" field.
+func OrderingEQ(v string) predicate.Plugin {
+	return predicate.Plugin(sql.FieldEQ(FieldOrdering, v))
+}
+
+// OrderingNEQ applies the NEQ predicate on the "ordering" field.
+func OrderingNEQ(v string) predicate.Plugin {
+	return predicate.Plugin(sql.FieldNEQ(FieldOrdering, v))
+}
+
+// OrderingIn applies the In predicate on the "ordering" field.
+func OrderingIn(vs ...string) predicate.Plugin {
+	return predicate.Plugin(sql.FieldIn(FieldOrdering, vs...))
+}
+
+// OrderingNotIn applies the NotIn predicate on the "ordering" field.
+func OrderingNotIn(vs ...string) predicate.Plugin {
+	return predicate.Plugin(sql.FieldNotIn(FieldOrdering, vs...))
+}
+
+// OrderingGT applies the GT predicate on the "ordering" field.
+func OrderingGT(v string) predicate.Plugin {
+	return predicate.Plugin(sql.FieldGT(FieldOrdering, v))
+}
+
+// OrderingGTE applies the GTE predicate on the "ordering" field.
+func OrderingGTE(v string) predicate.Plugin {
+	return predicate.Plugin(sql.FieldGTE(FieldOrdering, v))
+}
+
+// OrderingLT applies the LT predicate on the "ordering" field.
+func OrderingLT(v string) predicate.Plugin {
+	return predicate.Plugin(sql.FieldLT(FieldOrdering, v))
+}
+
+// OrderingLTE applies the LTE predicate on the "ordering" field.
+func OrderingLTE(v string) predicate.Plugin {
+	return predicate.Plugin(sql.FieldLTE(FieldOrdering, v))
+}
+
+// OrderingContains applies the Contains predicate on the "ordering" field.
+func OrderingContains(v string) predicate.Plugin {
+	return predicate.Plugin(sql.FieldContains(FieldOrdering, v))
+}
+
+// OrderingHasPrefix applies the HasPrefix predicate on the "ordering" field.
+func OrderingHasPrefix(v string) predicate.Plugin {
+	return predicate.Plugin(sql.FieldHasPrefix(FieldOrdering, v))
+}
+
+// OrderingHasSuffix applies the HasSuffix predicate on the "ordering" field.
+func OrderingHasSuffix(v string) predicate.Plugin {
+	return predicate.Plugin(sql.FieldHasSuffix(FieldOrdering, v))
+}
+
+// OrderingEqualFold applies the EqualFold predicate on the "ordering" field.
+func OrderingEqualFold(v string) predicate.Plugin {
+	return predicate.Plugin(sql.FieldEqualFold(FieldOrdering, v))
+}
+
+// OrderingContainsFold applies the ContainsFold predicate on the "ordering" field.
+func OrderingContainsFold(v string) predicate.Plugin {
+	return predicate.Plugin(sql.FieldContainsFold(FieldOrdering, v))
 }
 
 // UpdatedAtEQ applies the EQ predicate on the "updated_at" field.

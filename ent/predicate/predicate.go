@@ -66,6 +66,12 @@ type PluginState func(*sql.Selector)
 // ReappliedEvent is the predicate function for reappliedevent builders.
 type ReappliedEvent func(*sql.Selector)
 
+// Replay is the predicate function for replay builders.
+type Replay func(*sql.Selector)
+
+// ReplayPart is the predicate function for replaypart builders.
+type ReplayPart func(*sql.Selector)
+
 // SSOProvider is the predicate function for ssoprovider builders.
 type SSOProvider func(*sql.Selector)
 

@@ -55,6 +55,9 @@ func (Plugin) Fields() []ent.Field {
 		field.String("pause_reason").SchemaType(text).Default(""),
 		micros("needs_backfill", "since when events are gone that it never got; 0: none are"),
 		field.Int64("restart").Default(0).Comment("counts an operator's wishes to start its process anew"),
+		field.Int64("start_position").Default(0).Comment("where a cursor of it begins that is made anew"),
+		field.Bytes("events").Optional().Comment("JSON: the patterns of the types that it gets"),
+		field.String("ordering").SchemaType(text).Default("").Comment("within what it gets events in order"),
 		micros("updated_at", "the clock of whoever changed it"),
 	}
 }
@@ -147,6 +150,7 @@ func (DeadLetter) Fields() []ent.Field {
 		field.Int("attempts").Default(0),
 		field.Bytes("history").Optional().Comment("JSON: the last errors"),
 		field.Bool("retry").Default(false).Comment("an operator wants it delivered again"),
+		field.Int64("replay").Default(0).Comment("the replay in which it failed; 0: none"),
 		micros("created_at", "the hub's clock"),
 		micros("updated_at", "the hub's clock"),
 	}
@@ -155,7 +159,7 @@ func (DeadLetter) Fields() []ent.Field {
 // Indexes of the model.
 func (DeadLetter) Indexes() []ent.Index {
 	return []ent.Index{
-		index.Fields("plugin", "position").Unique(),
+		index.Fields("plugin", "position", "event_id").Unique(),
 		index.Fields("plugin", "retry"),
 		index.Fields("plugin").StorageKey("avhub_dead_letters_slotless").Annotations(entsql.IndexWhere("slot < 0")),
 	}
