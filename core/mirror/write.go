@@ -14,6 +14,7 @@ import (
 type statements struct {
 	selectByKey string
 	selectRows  string
+	selectPage  string
 	insert      string
 	// update follows insert for rows that changed; updateState for such as look
 	// the same and only know more, which keep their synced_at.
@@ -47,6 +48,8 @@ func newStatements(m *model) statements {
 	return statements{
 		selectByKey: fmt.Sprintf("SELECT %s, %s FROM %s WHERE %s IN %%s", names[0], state, table, names[0]),
 		selectRows:  fmt.Sprintf("SELECT %s FROM %s WHERE %s IN %%s", strings.Join(names[:visible], ", "), table, names[0]),
+		selectPage: fmt.Sprintf("SELECT %[1]s, %[2]s FROM %[3]s WHERE %[4]s > ? ORDER BY %[4]s LIMIT ?",
+			strings.Join(names[:visible], ", "), state, table, names[0]),
 		insert:      fmt.Sprintf("INSERT INTO %s (%s)", table, strings.Join(names, ", ")),
 		update:      conflict + strings.Join(sets, ", "),
 		updateState: conflict + state + " = excluded." + state,
