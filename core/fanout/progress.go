@@ -126,7 +126,7 @@ func (p *Progress) sum() {
 // trouble orders states: the lower, the more an operator wants to know of it.
 func trouble(state string) int {
 	switch state {
-	case halted:
+	case halted, string(plugin.Quarantined):
 		return 0
 	case Stale:
 		return 1

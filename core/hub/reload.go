@@ -120,7 +120,7 @@ func (h *Hub) reloadPlugin(ctx context.Context, log zerolog.Logger, p *delivered
 	}
 	switch {
 	case len(why) == 0:
-		p.supervisor.Wake() // what kept it from running may be gone
+		p.supervisor.Resume() // what kept it from running may be gone
 		return nil
 	case slices.Equal(why, []string{"config"}):
 		return h.reconfigure(ctx, log, p, next)

@@ -69,7 +69,7 @@ func attach(ctx context.Context, spec Spec, opts Options) (*instance, error) {
 	}
 	inst := &instance{
 		conn: conn, rpc: pluginpb.NewConnectorClient(conn), log: opts.Log, timing: opts.timing,
-		idle: make(chan struct{}), gone: make(chan struct{}),
+		idle: make(chan struct{}), told: make(chan struct{}), gone: make(chan struct{}),
 	}
 	inst.timing.start, inst.timing.configure = Patience, Patience
 	if err := inst.connect(ctx); err != nil {

@@ -13,7 +13,6 @@ import (
 	"github.com/rs/zerolog"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
 	"github.com/avhub/avhub/sdk/plugin"
@@ -37,6 +36,10 @@ type instance struct {
 	calls    int // Delivers in flight
 	draining bool
 	idle     chan struct{} // closed when draining and no call is in flight
+	wished   *wish
+	told     chan struct{} // closed when wished is set
+
+	counted bool // among the crashes; under the supervisor's lock
 }
 
 // launch starts a process and connects to it. When it fails, nothing is left.
@@ -45,7 +48,7 @@ func launch(ctx context.Context, spec Spec, opts Options) (*instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	inst := &instance{dir: dir, log: opts.Log, timing: opts.timing, idle: make(chan struct{})}
+	inst := &instance{dir: dir, log: opts.Log, timing: opts.timing, idle: make(chan struct{}), told: make(chan struct{})}
 	prog, err := inst.program(spec, opts)
 	if err != nil {
 		dir.remove()
@@ -139,7 +142,9 @@ func launch(ctx context.Context, spec Spec, opts Options) (*instance, error) {
 			<-proc.exited
 			// The process's own words say more than that the library heard nothing.
 			if proc.endedByItself() {
-				err = fmt.Errorf("starting the plugin: it ended before the handshake: %s", proc.describeEnd())
+				crash := proc.crash()
+				crash.text = "it ended before the handshake: " + crash.end()
+				err = fmt.Errorf("starting the plugin: %w", crash)
 			} else if strings.Contains(err.Error(), "Unrecognized remote plugin message") {
 				err = errors.New("starting the plugin: it closed its output before the handshake: is this program an avhub connector?")
 			}
@@ -221,57 +226,9 @@ func (inst *instance) deliver(ctx context.Context, req *pluginpb.DeliverRequest)
 		return resp, nil
 	}
 	if inst.lost(ctx, err) {
-		return nil, fmt.Errorf("delivering to the plugin: %w (%s)", ErrDied, inst.describeEnd())
+		return nil, fmt.Errorf("delivering to the plugin: %w", inst.ended())
 	}
 	return nil, fmt.Errorf("delivering to the plugin: %w", err)
-}
-
-// ping asks for a sign of life. A frozen process never answers.
-func (inst *instance) ping(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, inst.timing.pingWithin)
-	defer cancel()
-	resp, err := healthpb.NewHealthClient(inst.conn).Check(ctx, &healthpb.HealthCheckRequest{Service: goplugin.GRPCServiceName})
-	if err != nil {
-		return err
-	}
-	if resp.GetStatus() != healthpb.HealthCheckResponse_SERVING {
-		return fmt.Errorf("it reports %s", resp.GetStatus())
-	}
-	return nil
-}
-
-// watch returns why the instance cannot be used any more, or nil when ctx ends.
-func (inst *instance) watch(ctx context.Context) error {
-	if inst.proc == nil {
-		// At a breakpoint it answers nothing, and that is all right.
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-inst.gone:
-			return errNotThere
-		}
-	}
-	tick := time.NewTicker(inst.timing.pingEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-inst.proc.exited:
-			return fmt.Errorf("the plugin's process ended: %s", inst.proc.describeEnd())
-		case <-tick.C:
-			err := inst.ping(ctx)
-			switch {
-			case err == nil || ctx.Err() != nil:
-			case inst.lost(ctx, err):
-				return fmt.Errorf("the plugin's process ended: %s", inst.proc.describeEnd())
-			case status.Code(err) == codes.DeadlineExceeded:
-				return fmt.Errorf("the plugin does not answer: no sign of life for %s", inst.timing.pingWithin)
-			default:
-				return fmt.Errorf("the plugin does not answer: %w", err)
-			}
-		}
-	}
 }
 
 // drain lets the calls in flight end, and the connector close what it holds.
@@ -339,16 +296,9 @@ func (inst *instance) killNow() {
 // explain adds how the process ended to an error that comes of it.
 func (inst *instance) explain(ctx context.Context, err error) error {
 	if inst.lost(ctx, err) {
-		return fmt.Errorf("the plugin's process ended: %s", inst.describeEnd())
+		return inst.crash()
 	}
 	return err
-}
-
-func (inst *instance) describeEnd() string {
-	if inst.proc == nil {
-		return "somebody else had started it"
-	}
-	return inst.proc.describeEnd()
 }
 
 // pid is 0 for a process that somebody else has started.

@@ -18,9 +18,10 @@ import (
 // made to look like the hub's own.
 
 const (
-	maxLineBytes = 64 << 10
-	maxLogFields = 64
-	maxTailBytes = 400
+	maxLineBytes   = 64 << 10
+	maxLogFields   = 64
+	maxReasonBytes = 400
+	maxTailBytes   = 4 << 10
 )
 
 // readLines calls f for every line of r, cut to maxLineBytes, until r ends.
@@ -83,15 +84,16 @@ func (s stdoutLog) Write(p []byte) (int, error) {
 func readStderr(r io.Reader, log zerolog.Logger, tail *lastLine) {
 	crashing := false
 	readLines(r, func(line []byte) {
-		if logJSON(line, log, tail) {
-			return
-		}
 		text := printable(line)
 		if text == "" {
 			return
 		}
+		tail.add(text, crashing || lastWords(text))
+		if logJSON(line, log, tail) {
+			return
+		}
 		// The runtime's last words; a stack follows.
-		if !crashing && (strings.HasPrefix(text, "panic: ") || strings.HasPrefix(text, "fatal error: ")) {
+		if !crashing && lastWords(text) {
 			crashing = true
 			tail.set(text, true)
 		}
@@ -102,6 +104,10 @@ func readStderr(r io.Reader, log zerolog.Logger, tail *lastLine) {
 		}
 		log.WithLevel(level).Str("stream", "stderr").Msg(text)
 	})
+}
+
+func lastWords(text string) bool {
+	return strings.HasPrefix(text, "panic: ") || strings.HasPrefix(text, "fatal error: ")
 }
 
 // logJSON logs a line of hclog's JSON form; false if it is not one.
@@ -159,11 +165,15 @@ func printable(b []byte) string {
 	}, string(bytes.ToValidUTF8(b, []byte("\uFFFD")))))
 }
 
-// lastLine remembers the line that best explains the end of a process.
+// lastLine remembers the line that best explains the end of a process, and the
+// lines around it.
 type lastLine struct {
 	mu    sync.Mutex
 	text  string
 	final bool
+
+	lines   []byte // the last of them, or those from the last words on
+	closing bool   // the last words were heard
 }
 
 func (l *lastLine) set(text string, final bool) {
@@ -172,8 +182,8 @@ func (l *lastLine) set(text string, final bool) {
 	if l.final || text == "" {
 		return
 	}
-	if len(text) > maxTailBytes {
-		text = strings.ToValidUTF8(text[:maxTailBytes], "") + "…"
+	if len(text) > maxReasonBytes {
+		text = strings.ToValidUTF8(text[:maxReasonBytes], "") + "…"
 	}
 	l.text, l.final = text, final
 }
@@ -182,4 +192,33 @@ func (l *lastLine) get() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text
+}
+
+// add takes a line. From the first one that is among the last words the
+// beginning is kept, as what follows are the stacks of others.
+func (l *lastLine) add(text string, closing bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if closing && !l.closing {
+		l.closing, l.lines = true, l.lines[:0]
+	}
+	if l.closing {
+		room := maxTailBytes - len(l.lines)
+		if text += "\n"; room > 0 {
+			l.lines = append(l.lines, text[:min(room, len(text))]...)
+		}
+		return
+	}
+	text = text[max(0, len(text)+1-maxTailBytes):] + "\n"
+	if over := len(l.lines) + len(text) - maxTailBytes; over > 0 {
+		l.lines = append(l.lines[:0], l.lines[over:]...)
+	}
+	l.lines = append(l.lines, text...)
+}
+
+// end is what is kept of the lines.
+func (l *lastLine) end() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.TrimSpace(strings.ToValidUTF8(string(l.lines), ""))
 }

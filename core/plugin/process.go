@@ -36,9 +36,10 @@ type process struct {
 
 	mu      sync.Mutex
 	started bool
-	killed  bool // before or after the start
-	cut     bool // killed while it may still have been running
-	reaped  bool // its number may be another process's now
+	killed  bool   // before or after the start
+	cut     bool   // killed while it may still have been running
+	fault   string // why, if by its own fault
+	reaped  bool   // its number may be another process's now
 
 	exited chan struct{}
 	exit   error // how it ended; set before exited is closed
@@ -173,14 +174,22 @@ func (p *process) Wait(context.Context) error {
 // Kill ends the process and its group at once. It may be called at any time,
 // also before Start, which then fails.
 func (p *process) Kill(context.Context) error {
+	p.kill("")
+	return nil
+}
+
+// kill is Kill with the fault of the process that is the reason, if there is one.
+func (p *process) kill(fault string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.killed = true
 	if p.started && !p.reaped {
+		if !p.cut {
+			p.fault = fault
+		}
 		p.cut = true
 		killGroup(p.cmd.Process)
 	}
-	return nil
 }
 
 // Stdout yields the handshake line and nothing else.
@@ -210,7 +219,7 @@ func (p *process) pid() int {
 }
 
 // Diagnose adds nothing to the library's own message, which is replaced by
-// describeEnd.
+// a Crash.
 func (p *process) Diagnose(context.Context) string { return "" }
 
 // PluginToHost accepts only addresses of this machine.
@@ -232,23 +241,37 @@ func (p *process) HostToPlugin(network, addr string) (string, string, error) {
 	return network, addr, nil
 }
 
-// describeEnd says how the process ended, with the last thing it had to say.
-func (p *process) describeEnd() string {
-	s := "exit status 0"
-	if p.exit != nil {
-		s = p.exit.Error()
+// crash says how the process, which has ended, did so.
+func (p *process) crash() *Crash {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := &Crash{Exit: "exit status 0", Tail: p.tail.end(), line: p.tail.get()}
+	switch {
+	case p.fault != "" && p.signalled():
+		c.Exit = p.fault
+	case p.exit != nil:
+		c.Exit = p.exit.Error()
 	}
-	if line := p.tail.get(); line != "" {
-		s += ": " + line
-	}
-	return s
+	return c
+}
+
+// signalled tells that the process, which has ended, did so by Kill's signal, or
+// by somebody else's.
+func (p *process) signalled() bool { return p.exit != nil && p.exit.Error() == "signal: killed" }
+
+// atFault tells, of a process that has ended, that the hub did not end it for
+// reasons of its own.
+func (p *process) atFault() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.cut || p.fault != "" || !p.signalled()
 }
 
 // endedByItself tells, of a process that has ended, that Kill was not why.
 func (p *process) endedByItself() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return !p.cut || p.exit == nil || p.exit.Error() != "signal: killed"
+	return !p.cut || !p.signalled()
 }
 
 // hasExited tells whether the process has ended, waiting for at most d.

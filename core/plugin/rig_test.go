@@ -311,7 +311,7 @@ func (r *rig) deliver(t *testing.T, words ...string) *pluginpb.DeliverResponse {
 		if err == nil {
 			return resp
 		}
-		if !errors.Is(err, ErrNotRunning) && !errors.Is(err, ErrDied) {
+		if !errors.Is(err, ErrNotRunning) && !errors.Is(err, ErrCrashed) {
 			t.Fatal(err)
 		}
 	}
@@ -374,4 +374,10 @@ func gone(pid int) bool {
 	}
 	after := stat[bytes.LastIndexByte(stat, ')')+1:]
 	return bytes.HasPrefix(bytes.TrimSpace(after), []byte("Z"))
+}
+
+// stopped tells whether a process stands still.
+func stopped(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && bytes.HasPrefix(bytes.TrimSpace(stat[bytes.LastIndexByte(stat, ')')+1:]), []byte("T"))
 }

@@ -115,6 +115,9 @@ const (
 	// Refused: the program is not the one that is pinned. It is looked at again
 	// now and then.
 	Refused State = "refused"
+	// Quarantined: the process crashed 5 times within 10 minutes. It is not
+	// started before Restart, Resume or Reconfigure.
+	Quarantined State = "quarantined"
 	// Stopped: the supervisor has not been run yet, or has ended.
 	Stopped State = "stopped"
 )
@@ -188,9 +191,6 @@ var (
 	// ErrNotRunning says that there is no connector to deliver to now. Nothing
 	// was attempted; WaitReady waits for the next one.
 	ErrNotRunning = errors.New("the plugin is not running")
-	// ErrDied says that the connector's process ended while it had the batch.
-	// What it did with it is not known.
-	ErrDied = errors.New("the plugin's process ended while it had the batch")
 	// ErrStopped says that the supervisor has ended, and no connector follows.
 	ErrStopped = errors.New("the plugin's supervisor has ended")
 )

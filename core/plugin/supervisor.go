@@ -26,6 +26,7 @@ type Supervisor struct {
 	hasInfo bool
 	live    *instance     // nil: there is nothing to deliver to
 	turn    chan struct{} // closed and replaced when live changes
+	crashes crashes
 	ran     bool
 	ended   bool
 }
@@ -86,6 +87,20 @@ func (s *Supervisor) Run(ctx context.Context) error {
 			s.awaitThere(ctx, err)
 			continue
 		}
+		if w := (*wish)(nil); errors.As(err, &w) {
+			s.opts.Log.Info().Str("reason", w.reason).Msg("the plugin is started anew")
+			s.set(func(st *Status) { *st = Status{State: Starting, Reason: w.Error(), Restarts: st.Restarts} })
+			restarts++
+			continue
+		}
+		if errors.Is(err, ErrCrashed) {
+			s.crashed(inst)
+			if s.quarantine(ctx, err) {
+				crash.reset()
+				restarts++
+				continue
+			}
+		}
 		s.opts.Log.Error().Err(err).Str("pause", pause.Round(time.Millisecond).String()).Msg("the plugin is not running and will be started again")
 		s.set(func(st *Status) {
 			*st = Status{State: state, Reason: printable([]byte(err.Error())), Restarts: st.Restarts}
@@ -97,6 +112,32 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		case <-s.wake:
 		}
 		restarts++
+	}
+}
+
+// quarantine waits, if there were too many crashes, until somebody wants another
+// start. It reports whether it waited.
+func (s *Supervisor) quarantine(ctx context.Context, err error) bool {
+	waited := false
+	for {
+		s.mu.Lock()
+		held := s.crashes.quarantined
+		s.mu.Unlock()
+		if !held {
+			return waited
+		}
+		if !waited {
+			reason := printable(fmt.Appendf(nil, "quarantined, as it crashed %d times within %d minutes, last: %s", maxCrashes, int(crashWindow.Minutes()), err))
+			s.opts.Log.Error().Err(err).Msgf("the plugin crashed %d times within %d minutes and is not started again: its events wait; "+
+				"mend the cause, then run `avhub plugin restart %s`, or send the hub SIGHUP", maxCrashes, int(crashWindow.Minutes()), s.current().Name)
+			s.set(func(st *Status) { *st = Status{State: Quarantined, Reason: reason, Restarts: st.Restarts} })
+		}
+		waited = true
+		select {
+		case <-ctx.Done():
+			return true
+		case <-s.wake:
+		}
 	}
 }
 
@@ -180,13 +221,20 @@ func (s *Supervisor) serve(ctx context.Context, inst *instance) error {
 	s.mu.Lock()
 	s.setLive(nil)
 	s.mu.Unlock()
-	if err != nil {
+	w := inst.wish()
+	if err != nil && (w == nil || w.now) {
 		inst.killNow()
+		if w != nil {
+			return w
+		}
 		return err
 	}
 	inst.drain()
 	inst.kill()
 	s.opts.Log.Info().Msg("the plugin has stopped")
+	if w != nil {
+		return w
+	}
 	return nil
 }
 
@@ -216,13 +264,13 @@ func (s *Supervisor) Reconfigure(ctx context.Context, config json.RawMessage) ([
 	s.spec.Config = config
 	s.mu.Unlock()
 	if inst == nil {
-		s.Wake()
+		s.Resume()
 	}
 	return nil, nil
 }
 
 // Wake ends the pause before the next start, if there is one: what kept the
-// connector from running may have changed.
+// connector from running may have changed. It does not end a quarantine.
 func (s *Supervisor) Wake() {
 	select {
 	case s.wake <- struct{}{}:
@@ -245,9 +293,11 @@ func (s *Supervisor) Pin() *Pin {
 // checking it against the request is the caller's part. ctx should have a
 // deadline; the connector answers a little before it.
 //
-// The error is ErrNotRunning (by errors.Is) if nothing was attempted, ErrDied
-// if the process ended while it had the batch. After ErrDied and every other
-// error it is not known what was done, and the batch has to be delivered again.
+// The error is ErrNotRunning (by errors.Is) if nothing was attempted, ErrCrashed
+// (and by errors.As a *Crash) if the process died while it had the batch, and
+// ErrEnded if the hub ended it for reasons of its own. After these and every
+// other error it is not known what was done, and the batch has to be delivered
+// again.
 func (s *Supervisor) Deliver(ctx context.Context, req *pluginpb.DeliverRequest) (*pluginpb.DeliverResponse, error) {
 	s.mu.Lock()
 	inst := s.live
@@ -255,7 +305,11 @@ func (s *Supervisor) Deliver(ctx context.Context, req *pluginpb.DeliverRequest) 
 	if inst == nil {
 		return nil, fmt.Errorf("delivering to the plugin: %w", ErrNotRunning)
 	}
-	return inst.deliver(ctx, req)
+	resp, err := inst.deliver(ctx, req)
+	if errors.Is(err, ErrCrashed) && inst.proc != nil {
+		s.crashed(inst) // before anybody can excuse it
+	}
+	return resp, err
 }
 
 // WaitReady returns nil as soon as there is a connector to deliver to. It may

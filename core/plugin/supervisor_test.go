@@ -133,7 +133,7 @@ func TestADeathInTheMiddleOfABatchIsToldAsSuch(t *testing.T) {
 	t.Parallel()
 	r := running(t)
 	_, err := r.Deliver(t.Context(), batchOf("a:crash"))
-	if !errors.Is(err, ErrDied) || !strings.Contains(err.Error(), "panic: a goroutine of the connector's own") {
+	if !errors.Is(err, ErrCrashed) || !strings.Contains(err.Error(), "panic: a goroutine of the connector's own") {
 		t.Errorf("%v", err)
 	}
 	line := r.logs.find(t, "panic: a goroutine of the connector's own")
@@ -148,7 +148,7 @@ func TestAFrozenConnectorIsReplaced(t *testing.T) {
 	r := running(t)
 	pid := r.pid(t)
 	_, err := r.Deliver(t.Context(), batchOf("a:freeze"))
-	if !errors.Is(err, ErrDied) {
+	if !errors.Is(err, ErrCrashed) {
 		t.Errorf("%v", err)
 	}
 	st := r.await(t, "a pause", func(s Status) bool { return s.State == Backoff })
