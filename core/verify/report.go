@@ -22,6 +22,7 @@ const (
 	CursorBeyond Kind = "cursor.beyond"
 	Lease        Kind = "cursor.lease"
 	Partitions   Kind = "cursor.partitions"
+	Slot         Kind = "slot"
 	LaneHead     Kind = "lane.head"
 	LaneSettled  Kind = "lane.settled"
 	StateOrigin  Kind = "state.position"
@@ -63,6 +64,8 @@ func explained(k Kind) (means, do string) {
 		return "a lease cannot be what a hub wrote: deliveries may stand still until it expires", "stop all hubs and start one; if nothing is delivered after a minute, restore the database from a backup"
 	case Partitions:
 		return "the plugin's partitions are not those that it has cursors for: events of some keys reach nobody", restore
+	case Slot:
+		return "the row is not found by the partition that its key belongs to, so nothing happens to it", restore
 	case LaneHead:
 		return "a blocked lane waits for an event that is not one of its key's: the key does not go on as it should", "restore the database from a backup; `avhub delivery discard --key` frees the key, and its waiting events are delivered from there on"
 	case LaneSettled:

@@ -119,15 +119,24 @@ func (r *run) splitID(id string) (p *followed, key string, err error) {
 	return p, key, err
 }
 
+// checkSlot judges the slot of a row; those from before there were slots have none
+// until their partition is taken up.
+func (r *run) checkSlot(p *followed, key string, slot int, position int64) {
+	if slot != -1 && slot != journal.Slot(key) {
+		r.report.add(p.of(Slot, key, position), "its row has the slot %d, its key the slot %d", slot, journal.Slot(key))
+	}
+}
+
 func (r *run) walkLanes(ctx context.Context) error {
-	return r.each(ctx, "lanes", `SELECT l.id, l.plugin, l.key, l.head, l.last_error, s.position, `+joinedColumns("h")+`, `+joinedColumns("b")+`
+	return r.each(ctx, "lanes", `SELECT l.id, l.plugin, l.key, l.slot, l.head, l.last_error, s.position, `+joinedColumns("h")+`, `+joinedColumns("b")+`
  FROM avhub_lanes l LEFT JOIN avhub_events h ON h.position = l.head LEFT JOIN avhub_events b ON b.position = l.head - 1
  LEFT JOIN avhub_plugin_states s ON s.id = l.id`, func(rows *sql.Rows) error {
 		var id, name, key, failure string
 		var head int64
+		var slot int
 		var settled sql.NullInt64
 		var at, before joined
-		if err := rows.Scan(append(append([]any{&id, &name, &key, &head, &failure, &settled}, at.fields()...), before.fields()...)...); err != nil {
+		if err := rows.Scan(append(append([]any{&id, &name, &key, &slot, &head, &failure, &settled}, at.fields()...), before.fields()...)...); err != nil {
 			return err
 		}
 		p, err := r.follow(name)
@@ -135,6 +144,7 @@ func (r *run) walkLanes(ctx context.Context) error {
 			return err
 		}
 		p.report.Lanes++
+		r.checkSlot(p, key, slot, head)
 		finding := p.of(LaneHead, key, head)
 		switch {
 		case id != name+"/"+key:
@@ -189,15 +199,16 @@ type letter struct {
 }
 
 func (r *run) walkLetters(ctx context.Context) error {
-	return r.each(ctx, "dead letters", `SELECT d.id, d.plugin, d.key, d.position, d.event_id, d.type, d.tenant_id, d.event,
+	return r.each(ctx, "dead letters", `SELECT d.id, d.plugin, d.key, d.slot, d.position, d.event_id, d.type, d.tenant_id, d.event,
  e.position, e.source, e.channel, e.body, e.signature, e.signed_timestamp, e.key_id
  FROM avhub_dead_letters d LEFT JOIN avhub_events e ON e.position = d.position`, func(rows *sql.Rows) error {
 		var id, position int64
+		var slot int
 		var name, key, eventID, typ, tenant string
 		var raw, body, signature []byte
 		var at sql.NullInt64
 		var source, channel, ts, kid sql.NullString
-		if err := rows.Scan(&id, &name, &key, &position, &eventID, &typ, &tenant, &raw, &at, &source, &channel, &body, &signature, &ts, &kid); err != nil {
+		if err := rows.Scan(&id, &name, &key, &slot, &position, &eventID, &typ, &tenant, &raw, &at, &source, &channel, &body, &signature, &ts, &kid); err != nil {
 			return err
 		}
 		p, err := r.follow(name)
@@ -205,6 +216,7 @@ func (r *run) walkLetters(ctx context.Context) error {
 			return err
 		}
 		p.report.DeadLetters++
+		r.checkSlot(p, key, slot, position)
 		var copied letter
 		if err := json.Unmarshal(raw, &copied); err != nil {
 			r.report.add(p.of(LetterCopy, key, position), "dead letter %d: its copy of the event is not readable: %v", id, err)

@@ -89,7 +89,7 @@ type followed struct {
 	Plugin
 	known   bool // its order and events are
 	matcher event.Matcher
-	cursors []cursor // by partition
+	cursors []int64 // by partition: everything at or below is settled, or a lane's
 	report  *PluginReport
 	number  int // in the scratch database
 }
@@ -122,6 +122,13 @@ func (r *run) everything(ctx context.Context) error {
 	}
 	if err := r.readCursors(ctx); err != nil {
 		return err
+	}
+	for _, name := range r.opts.Only {
+		if p, err := r.follow(name); err != nil {
+			return err
+		} else if !p.known && p.cursors == nil {
+			return fmt.Errorf("neither the configuration nor the database has a plugin %q", name)
+		}
 	}
 	// After the snapshot, so that what it has as settled stands in the logs.
 	if len(r.opts.Receivers) > 0 {
