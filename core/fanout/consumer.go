@@ -48,6 +48,7 @@ type Consumer struct {
 	// ended without an answer.
 	letterLimit int
 	results     chan *batch
+	unsaved     *changes            // settled in memory, but not in the database yet
 	lanes       int                 // rows of this partition in avhub_lanes
 	active      map[string]*laneRun // lanes that are being worked on
 	due         time.Time           // when the next lane may be due
@@ -259,10 +260,19 @@ func (c *Consumer) nextTick() time.Duration {
 
 // take settles what a call brought back.
 func (c *Consumer) take(ctx context.Context, b *batch) error {
-	ch := c.settle(b)
+	c.unsaved = c.settle(b)
 	// What the plugin said must be kept, whatever the database does: the calls
 	// are done, and asking again would not be the same.
-	return c.persist(ctx, "commit verdicts", func(ctx context.Context) error { return c.commit(ctx, ch) })
+	return c.persist(ctx, "commit verdicts", c.save)
+}
+
+// save commits what was settled.
+func (c *Consumer) save(ctx context.Context) error {
+	err := c.commit(ctx, c.unsaved)
+	if err == nil {
+		c.unsaved = nil
+	}
+	return err
 }
 
 // settle moves the consumer's memory along with what a call brought back, and
@@ -325,6 +335,12 @@ func (c *Consumer) finish(why error) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), finishTimeout)
 	defer cancel()
+	// The cursor must not pass what the database did not take yet.
+	if c.unsaved != nil {
+		if err := c.persist(ctx, "commit verdicts", c.save); err != nil {
+			return errors.Join(why, err)
+		}
+	}
 	for c.batches+c.runs > 0 {
 		select {
 		case b := <-c.results:
