@@ -85,10 +85,18 @@ func (c *Consumer) prepare(b *batch) (*pluginpb.DeliverRequest, error) {
 	var items []*item
 	for _, it := range b.items {
 		// A former life of this hub has committed the verdict beyond its cursor.
-		if b.letters == nil && it.ev.Position <= b.states[it.key].position {
+		known := b.states[it.key].position
+		if b.letters == nil && it.ev.Position <= known {
 			b.settled = append(b.settled, it)
 			continue
 		}
+		it.covers = slices.DeleteFunc(it.covers, func(older *item) bool {
+			if older.ev.Position > known {
+				return false
+			}
+			b.settled = append(b.settled, older)
+			return true
+		})
 		items = append(items, it)
 		refsOf = append(refsOf, c.deps.Mirror.Refs(it.ev))
 		refs = append(refs, refsOf[len(refsOf)-1]...)
