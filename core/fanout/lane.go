@@ -200,6 +200,7 @@ func (c *Consumer) discard(ctx context.Context, run *laneRun, it *item) error {
 	lane := *run.lane
 	lane.Head, lane.Discard = it.ev.Position+1, 0
 	lane.Attempts, lane.Error, lane.History, lane.Since = 0, "", nil, time.Time{}
+	lane.NextAt = c.deps.Now() // the wait was the given up event's
 	states, err := c.loadStates(ctx, []string{lane.Key})
 	if err != nil {
 		return err
