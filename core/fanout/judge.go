@@ -124,12 +124,12 @@ func (c *Consumer) judgeKey(b *batch, key string, indexes []int, ch *changes) {
 			}
 		case pluginpb.Verdict_KIND_AGAIN:
 			said(it, "again", reason)
-			it.release()
+			b.release(it)
 		case pluginpb.Verdict_KIND_HALT:
 			c.halted = cmp.Or(reason, "the plugin asked to be halted")
-			it.release()
+			b.release(it)
 		case pluginpb.Verdict_KIND_HELD:
-			it.release()
+			b.release(it)
 		}
 	}
 	if mustStore || b.run != nil && state.position > before {
@@ -169,7 +169,7 @@ func (c *Consumer) interrupted(b *batch, ch *changes) {
 			}
 			first[it.key] = true
 		}
-		it.release()
+		b.release(it)
 	}
 	if b.run != nil {
 		c.moveLane(b, ch)

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/avhub/avhub/core/store"
@@ -43,6 +44,7 @@ func (l *Lane) fail(at time.Time, reason string) {
 type laneRun struct {
 	lane    *Lane
 	agains  int       // of the head, in a row
+	again   int64     // the event that asked for it: it may stand for older ones
 	blocked bool      // the head failed again: the run is over
 	wait    time.Time // nothing to do before
 	// idle: the lane has settled everything up to position seen. If the main
@@ -101,7 +103,7 @@ func (c *Consumer) moveLane(b *batch, ch *changes) {
 	for _, it := range b.all {
 		if !it.settled {
 			run.lane.Head = it.first()
-			run.agains = it.agains
+			run.agains, run.again = it.agains, it.ev.Position
 			break
 		}
 		run.lane.Head = it.ev.Position + 1
@@ -186,11 +188,14 @@ func (c *Consumer) goOn(ctx context.Context, run *laneRun) error {
 	if lane.Discard > 0 && items[0].ev.Position <= lane.Discard {
 		return c.discard(ctx, run, items[0])
 	}
-	items[0].agains = run.agains
-	if c.coalesce && run.agains == 0 {
-		last := items[len(items)-1]
-		last.covers, items = items[:len(items)-1], []*item{last}
+	if c.coalesce {
+		last := len(items) - 1
+		if run.agains > 0 { // that very event is to come, not a newer one
+			last = max(slices.IndexFunc(items, func(it *item) bool { return it.ev.Position == run.again }), 0)
+		}
+		items[last].covers, items = items[:last], items[last:last+1]
 	}
+	items[0].agains = run.agains
 	c.send(&batch{items: items, run: run})
 	return nil
 }

@@ -42,6 +42,14 @@ func (it *item) release() {
 	it.covers = nil
 }
 
+// release makes an event wait again. A lane reads its events anew, and until
+// then needs to know for which ones this one stood.
+func (b *batch) release(it *item) {
+	if b.run == nil {
+		it.release()
+	}
+}
+
 // first is the position of the oldest event that it stands for.
 func (it *item) first() int64 {
 	position := it.ev.Position
