@@ -1,0 +1,327 @@
+package fanout
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/avhub/avhub/core/event"
+	"github.com/avhub/avhub/core/journal"
+	"github.com/avhub/avhub/core/mirror"
+	"github.com/avhub/avhub/core/plugin"
+	"github.com/avhub/avhub/sdk/plugin/pluginpb"
+)
+
+// modelHub is one hub of the model: a real consumer whose loop the test is. It
+// is the plugin, too, whose calls wait until the test answers them.
+type modelHub struct {
+	w    *world
+	name string
+	c    *Consumer
+	// calls are those that the consumer has started and not taken back.
+	calls []*modelCall
+	// starting is the call that is on its way to Deliver.
+	starting *modelCall
+	claiming bool
+	// took are the positions that this consumer has taken a final verdict for,
+	// in its memory; what of it a transaction has made true is kept.
+	took map[int64]string
+	kept map[int64]bool
+	// taking is what came back and is not committed yet.
+	taking *outcome
+	failed bool // the last step met a failing database and must be repeated
+}
+
+// modelCall is a call to the plugin, from the moment in which the consumer
+// decides on it.
+type modelCall struct {
+	hub      *modelHub
+	b        *batch
+	run      func()
+	begun    bool
+	answered bool
+	arrived  chan struct{}
+	answers  chan modelAnswer
+	done     chan struct{}
+	// req is nil as long as the plugin has not been called. Some calls never get
+	// there: all was settled, too large, or could not be loaded.
+	req    *pluginpb.DeliverRequest
+	answer modelAnswer
+	tried  bool // the error tells that the plugin may have seen it
+}
+
+type modelAnswer struct {
+	resp *pluginpb.DeliverResponse
+	err  error
+}
+
+func (h *modelHub) launch(b *batch, run func()) {
+	call := &modelCall{
+		hub: h, b: b, run: run,
+		arrived: make(chan struct{}), answers: make(chan modelAnswer, 1), done: make(chan struct{}),
+	}
+	h.calls = append(h.calls, call)
+	// A consumer takes its lanes up in any order. Cases that are to be played
+	// again need one.
+	slices.SortStableFunc(h.calls, func(a, b *modelCall) int { return cmp.Compare(a.place(), b.place()) })
+	if !h.w.hold {
+		h.begin(call)
+	}
+}
+
+// place tells calls apart: no two of one consumer have an event in common.
+func (c *modelCall) place() int64 {
+	place := c.b.all[0].ev.Position
+	if c.b.letters != nil {
+		place = -place
+	}
+	return place
+}
+
+// begin lets a call go as far as it goes by itself: to the plugin, or back.
+func (h *modelHub) begin(call *modelCall) {
+	if call.begun {
+		return
+	}
+	call.begun, h.starting = true, call
+	go func() {
+		defer close(call.done)
+		call.run()
+	}()
+	select {
+	case <-call.arrived:
+		h.w.handedOut(call)
+	case <-call.done:
+		call.answered = true
+	}
+}
+
+func (h *modelHub) Deliver(_ context.Context, req *pluginpb.DeliverRequest) (*pluginpb.DeliverResponse, error) {
+	call := h.starting // no other call is between begin and here
+	call.req = req
+	close(call.arrived)
+	answer := <-call.answers
+	return answer.resp, answer.err
+}
+
+// say answers a call; its result then waits to be taken.
+func (h *modelHub) say(call *modelCall, answer modelAnswer) {
+	if call.answered {
+		return
+	}
+	call.answered, call.answer = true, answer
+	call.answers <- answer
+	<-call.done
+}
+
+var errModelDown = errors.New("down")
+
+func (h *modelHub) WaitReady(context.Context) error {
+	if h.w.down {
+		return errModelDown
+	}
+	return nil
+}
+
+func (h *modelHub) Status() plugin.Status { return plugin.Status{State: plugin.Running, Version: "1"} }
+func (h *modelHub) Info() (plugin.Info, bool) {
+	return plugin.Info{Name: "p", Version: "1", Order: h.w.order, Coalesce: h.w.coalesce}, true
+}
+
+// The mirror has nothing to say, but may fail to say it.
+func (h *modelHub) Refs(*event.Event) []mirror.Ref { return nil }
+func (h *modelHub) Entities(context.Context, []mirror.Ref) (map[mirror.Ref]json.RawMessage, error) {
+	if h.w.meets(faultMirror) {
+		return nil, errModelFault
+	}
+	return nil, nil
+}
+func (h *modelHub) Count(context.Context, map[mirror.Ref]json.RawMessage) error { return nil }
+
+// modelJournal is the real journal, whose reads may fail.
+type modelJournal struct {
+	*journal.Journal
+	w *world
+}
+
+func (j modelJournal) Read(ctx context.Context, q journal.Query) ([]*event.Event, error) {
+	if j.w.meets(faultRead) {
+		return nil, errModelFault
+	}
+	return j.Journal.Read(ctx, q)
+}
+
+var errModelFault = errors.New("the database fails, says the model")
+
+// inTx runs a transaction of the hub, or makes it fail in one of the ways in
+// which transactions fail.
+func (h *modelHub) inTx(ctx context.Context, fn func(context.Context) error) error {
+	w := h.w
+	if w.meets(faultBegin) {
+		return errModelFault
+	}
+	if w.meets(faultRollback) {
+		return w.st.InTx(ctx, func(ctx context.Context) error { return errors.Join(fn(ctx), errModelFault) })
+	}
+	owner := h.owns()
+	err := w.st.InTx(ctx, fn)
+	switch {
+	case errors.Is(err, ErrHalted):
+		return err
+	case errors.Is(err, ErrFenced) && !owner && !h.claiming:
+		return err
+	case err != nil:
+		w.fail("%s: a transaction failed: %v", h.name, err)
+	case !owner && !h.claiming:
+		w.fail("%s is not the owner and has committed", h.name)
+	}
+	if !h.claiming {
+		w.committed(h)
+	}
+	w.look()
+	if w.meets(faultAnswer) {
+		return errModelFault
+	}
+	return nil
+}
+
+// owns tells whether no other hub has claimed since this one did.
+func (h *modelHub) owns() bool { return h.c != nil && h.c.epoch == h.w.books.epoch }
+
+// start begins a new life of the hub. Whatever the one before was at is lost, as
+// in a crash.
+func (h *modelHub) start() {
+	h.drop()
+	w := h.w
+	c := New(
+		Config{Name: "p", Events: []string{"member.*"}, RetryFor: modelRetryFor, ConfigHash: fmt.Sprint(w.hash)},
+		Deps{
+			Store: w.st, Journal: modelJournal{w.journal, w}, Mirror: h, Plugin: h, Hub: h.name,
+			Now:     func() time.Time { return w.now },
+			Backoff: func(attempts int) time.Duration { return time.Duration(attempts) * modelBackoff },
+		})
+	c.limits, c.launch, c.inTx = w.limits, h.launch, h.inTx
+	h.c, h.claiming = c, true
+	h.took, h.kept = map[int64]string{}, map[int64]bool{}
+	err := c.claim(context.Background())
+	for errors.Is(err, errModelFault) {
+		err = c.claim(context.Background())
+	}
+	h.claiming = false
+	// What the books do not tell, no former owner can add: it is to be delivered
+	// again.
+	for _, f := range w.facts {
+		if !f.booked {
+			f.fate = ""
+		}
+	}
+	halted := w.books.state == halted && w.books.hash == c.configHash()
+	switch {
+	case errors.Is(err, ErrHalted) && halted:
+		h.drop()
+	case err != nil:
+		w.fail("%s cannot start: %v", h.name, err)
+	case halted:
+		w.fail("%s starts although the plugin has halted", h.name)
+	default:
+		if err := c.describe(); err != nil {
+			w.fail("%s: %v", h.name, err)
+		}
+	}
+}
+
+// drop ends the hub's life without a word.
+func (h *modelHub) drop() {
+	for _, call := range h.calls {
+		if !call.begun {
+			continue
+		}
+		h.say(call, modelAnswer{err: errModelFault})
+	}
+	h.c, h.calls, h.taking, h.failed = nil, nil, nil, false
+}
+
+// work is one turn of the consumer's loop.
+func (h *modelHub) work() {
+	switch {
+	case h.c == nil:
+	case h.taking != nil:
+		h.commit()
+	case h.c.halted != "":
+		if len(h.calls) == 0 {
+			h.finish(ErrHalted)
+		}
+	default:
+		h.ended(h.c.work(context.Background()))
+	}
+}
+
+// ended looks at how a step ended: a database that fails has it repeated.
+func (h *modelHub) ended(err error) (ok bool) {
+	h.failed = errors.Is(err, errModelFault)
+	switch {
+	case err == nil:
+		return true
+	case h.failed:
+	case errors.Is(err, ErrFenced):
+		if h.owns() {
+			h.w.fail("%s owns the deliveries and is told that it does not", h.name)
+		}
+		h.drop()
+	default:
+		h.w.fail("%s: %v", h.name, err)
+	}
+	return false
+}
+
+// take takes one result back, if there is one.
+func (h *modelHub) take() {
+	if h.c == nil || h.taking != nil || h.failed {
+		h.work() // the loop would not come to it
+		return
+	}
+	select {
+	case b := <-h.c.results:
+		for i, call := range h.calls {
+			if call.b == b {
+				h.calls = append(h.calls[:i:i], h.calls[i+1:]...)
+				h.taking = h.w.outcomeOf(call)
+				break
+			}
+		}
+		h.c.unsaved = h.c.settle(b)
+		h.w.settled(h)
+		h.commit()
+	default:
+	}
+}
+
+func (h *modelHub) commit() {
+	out := h.taking
+	if !h.ended(h.c.save(context.Background())) {
+		return
+	}
+	if !out.written && out.mustWrite() {
+		h.w.fail("%s: verdicts that must be kept were not committed: %v", h.name, out)
+	}
+	h.taking = nil
+}
+
+// finish ends the hub in peace: nothing waits for the calls in flight but their
+// answers.
+func (h *modelHub) finish(why error) {
+	err := h.c.finish(why)
+	switch {
+	case h.w.books.state == halted && errors.Is(err, ErrHalted):
+	case errors.Is(err, why), errors.Is(err, errModelFault):
+	case errors.Is(err, ErrFenced) && !h.owns():
+	default:
+		h.w.fail("%s did not finish: %v", h.name, err)
+	}
+	h.drop()
+	h.w.look()
+}

@@ -1,0 +1,265 @@
+package fanout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/avhub/avhub/core/plugin"
+	"github.com/avhub/avhub/sdk/plugin/pluginpb"
+)
+
+// op is something that happens. What n and m mean depends on what it is; both
+// count modulo what there is.
+type op struct {
+	do   string
+	n, m int
+	// how a call is answered: the verdict on its mth event. Those before it are
+	// applied; those after it, too, or held if they are of the same key. With all,
+	// the verdict is said of the first event of each key.
+	how   string
+	all   bool
+	state bool // the answer brings new states
+}
+
+func (o op) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "{do: %q", o.do)
+	if o.n != 0 {
+		fmt.Fprintf(&b, ", n: %d", o.n)
+	}
+	if o.m != 0 {
+		fmt.Fprintf(&b, ", m: %d", o.m)
+	}
+	if o.how != "" {
+		fmt.Fprintf(&b, ", how: %q", o.how)
+	}
+	if o.all {
+		b.WriteString(", all: true")
+	}
+	if o.state {
+		b.WriteString(", state: true")
+	}
+	return b.String() + "},"
+}
+
+// What may happen, each as often as it is worth.
+var modelOps = []string{
+	"nothing", "append", "append", "append", "burst", "noise", "huge",
+	"work", "work", "work", "work", "work", "answer", "answer", "answer", "answer", "answer", "answer",
+	"say", "take", "take", "begin", "hold", "clock", "clock", "clock", "start", "stop", "fault",
+	"retry lanes", "retry letter", "discard lane", "discard letter", "down", "config",
+}
+
+var modelAnswers = []string{
+	"applied", "skipped", "again", "retry", "retry", "throttled", "reject", "halt", "held", "cut", "not running", "breach",
+}
+
+var modelWaits = []time.Duration{
+	150 * time.Millisecond, 600 * time.Millisecond, 25 * time.Second, 3 * time.Minute, 11 * time.Minute,
+}
+
+// do makes one thing happen, and looks at the books.
+func (w *world) do(o op) {
+	if o.do == "nothing" {
+		return
+	}
+	w.trace = append(w.trace, o)
+	h := w.hubs[o.n%len(w.hubs)]
+	switch o.do {
+	case "append":
+		for range o.m%3 + 1 {
+			w.append(o.n%modelKeys, "member.joined", 0)
+		}
+	case "burst":
+		for i := range o.m%7 + 2 {
+			w.append((o.n+i)%modelKeys, "member.joined", 0)
+		}
+	case "noise":
+		w.append(o.n%modelKeys, "noise.made", 0)
+	case "huge":
+		w.append(o.n%modelKeys, "member.joined", 4000)
+	case "work":
+		h.work()
+	case "answer", "say":
+		if calls := w.waiting(); len(calls) > 0 {
+			call := calls[o.n%len(calls)]
+			call.hub.begin(call)
+			if !call.answered {
+				call.hub.say(call, w.answer(call, o))
+			}
+			if o.do == "answer" {
+				call.hub.take()
+			}
+		}
+	case "take":
+		h.take()
+	case "begin":
+		if calls := w.waiting(); len(calls) > 0 {
+			call := calls[o.n%len(calls)]
+			call.hub.begin(call)
+		}
+	case "hold":
+		w.hold = !w.hold
+	case "down":
+		w.down = !w.down
+	case "config":
+		w.hash++
+	case "clock":
+		w.now = w.now.Add(modelWaits[o.n%len(modelWaits)])
+	case "start":
+		h.start()
+	case "stop":
+		w.stop(h)
+	case "fault":
+		w.fault = fault(o.n % int(faults))
+	default:
+		w.operate(o)
+	}
+	w.look()
+	w.lookAtHubs()
+}
+
+// stop ends a hub as a shutdown does: what is in flight comes to its end.
+func (w *world) stop(h *modelHub) {
+	if h.c == nil {
+		return
+	}
+	for _, call := range slices.Clone(h.calls) {
+		h.begin(call)
+		if !call.answered {
+			h.say(call, w.answer(call, op{how: "applied"}))
+		}
+	}
+	// One by one, to know what each of them means. The last one may be left
+	// uncommitted: that is finish's to do.
+	for h.c != nil && len(h.calls) > 0 {
+		h.failed = false // nothing else is repeated any more
+		h.take()
+	}
+	if h.c != nil {
+		h.finish(context.Canceled)
+	}
+}
+
+// answer makes a legal answer of what o says, or one of those that a plugin can
+// give without knowing.
+func (w *world) answer(call *modelCall, o op) modelAnswer {
+	call.tried = true
+	switch o.how {
+	case "cut":
+		return modelAnswer{err: errors.New("the connection was cut")}
+	case "not running":
+		call.tried = false
+		return modelAnswer{err: plugin.ErrNotRunning}
+	case "breach":
+		return modelAnswer{resp: &pluginpb.DeliverResponse{}}
+	}
+	special := map[string]*pluginpb.Verdict{
+		"applied":   {Kind: pluginpb.Verdict_KIND_APPLIED},
+		"skipped":   {Kind: pluginpb.Verdict_KIND_SKIPPED},
+		"again":     {Kind: pluginpb.Verdict_KIND_AGAIN},
+		"retry":     {Kind: pluginpb.Verdict_KIND_RETRY, Reason: "not now"},
+		"throttled": {Kind: pluginpb.Verdict_KIND_RETRY, Throttled: true, RetryAfterMs: 5000, Reason: "slow down"},
+		"reject":    {Kind: pluginpb.Verdict_KIND_REJECT, Reason: "never"},
+		"halt":      {Kind: pluginpb.Verdict_KIND_HALT, Reason: "stop"},
+		"held":      {Kind: pluginpb.Verdict_KIND_HELD},
+	}[o.how]
+	resp := &pluginpb.DeliverResponse{States: map[string][]byte{}}
+	held, met := map[string]bool{}, map[string]bool{}
+	events := call.req.GetEvents()
+	for i, ev := range events {
+		v := &pluginpb.Verdict{Kind: pluginpb.Verdict_KIND_APPLIED}
+		switch {
+		case held[ev.GetKey()]:
+			v.Kind = pluginpb.Verdict_KIND_HELD
+		case o.all && !met[ev.GetKey()], !o.all && i == o.m%len(events):
+			v.Kind, v.Reason, v.Throttled, v.RetryAfterMs = special.Kind, special.Reason, special.Throttled, special.RetryAfterMs
+		}
+		met[ev.GetKey()] = true
+		switch v.Kind {
+		case pluginpb.Verdict_KIND_APPLIED, pluginpb.Verdict_KIND_SKIPPED, pluginpb.Verdict_KIND_REJECT:
+		default:
+			held[ev.GetKey()] = true
+		}
+		v.Position = ev.GetPosition()
+		resp.Verdicts = append(resp.Verdicts, v)
+		if o.state && resp.States[ev.GetKey()] == nil {
+			w.serial++
+			resp.States[ev.GetKey()] = fmt.Appendf(nil, "state %d", w.serial)
+		}
+	}
+	return modelAnswer{resp: resp}
+}
+
+// operate is an operator's word, by the same functions that the command uses.
+func (w *world) operate(o op) {
+	ctx := context.Background()
+	lanes := slices.Sorted(maps.Keys(w.books.lanes))
+	letters := slices.Sorted(maps.Keys(w.books.letters))
+	var err error
+	switch o.do {
+	case "retry lanes":
+		_, err = Retry(ctx, w.st, Filter{Plugin: "p"})
+		for position := range w.letters {
+			w.letters[position] = true
+		}
+	case "retry letter":
+		if len(letters) > 0 {
+			position := letters[o.n%len(letters)]
+			_, err = Retry(ctx, w.st, Filter{Letter: w.books.letters[position].ID})
+			w.letters[position] = true
+		}
+	case "discard letter":
+		if len(letters) > 0 {
+			position := letters[o.n%len(letters)]
+			_, err = Discard(ctx, w.st, Filter{Letter: w.books.letters[position].ID})
+			delete(w.letters, position)
+			w.facts[position-1].fate = "discarded"
+		}
+	case "discard lane":
+		if len(lanes) > 0 {
+			lane := w.books.lanes[lanes[o.n%len(lanes)]]
+			if f := w.firstOpen(lane); f != nil && f.position <= lane.Head {
+				f.discard = true
+				f.never = !w.atWork(lane.Key)
+			}
+			_, err = Discard(ctx, w.st, Filter{Plugin: "p", Key: lane.Key})
+			for position := range w.letters {
+				if f := w.facts[position-1]; f.key == lane.Key {
+					delete(w.letters, position)
+					f.fate = "discarded"
+				}
+			}
+		}
+	default:
+		w.t.Fatalf("the model does not know what %q is", o.do)
+	}
+	if err != nil {
+		w.fail("%s: %v", o.do, err)
+	}
+}
+
+// firstOpen is the event that a lane's head stands for, if it has come.
+func (w *world) firstOpen(lane *Lane) *fact {
+	for _, f := range w.facts {
+		if f.wanted && f.key == lane.Key && f.position >= lane.Head {
+			return f
+		}
+	}
+	return nil
+}
+
+// atWork tells whether a consumer has taken the key's lane up already.
+func (w *world) atWork(key string) bool {
+	for _, h := range w.hubs {
+		if h.c != nil && h.c.active[key] != nil {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,89 @@
+package fanout
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/avhub/avhub/core/event"
+	"github.com/avhub/avhub/core/journal"
+	"github.com/avhub/avhub/core/plugin"
+	"github.com/avhub/avhub/core/store"
+	"github.com/avhub/avhub/internal/storetest"
+	"pgregory.net/rapid"
+)
+
+func settings() *rapid.Generator[setting] {
+	return rapid.Custom(func(t *rapid.T) setting {
+		return setting{
+			order:    rapid.SampledFrom([]plugin.Order{plugin.PerTenant, plugin.PerSubject, plugin.Total}).Draw(t, "order"),
+			coalesce: rapid.Bool().Draw(t, "coalesce"),
+			tight:    rapid.Bool().Draw(t, "tight"),
+		}
+	})
+}
+
+func ops() *rapid.Generator[op] {
+	return rapid.Custom(func(t *rapid.T) op {
+		o := op{
+			do: rapid.SampledFrom(modelOps).Draw(t, "do"),
+			n:  rapid.IntRange(0, 11).Draw(t, "n"),
+			m:  rapid.IntRange(0, 5).Draw(t, "m"),
+		}
+		if o.do == "answer" || o.do == "say" {
+			o.how = rapid.SampledFrom(modelAnswers).Draw(t, "how")
+			o.all = rapid.Bool().Draw(t, "all")
+			o.state = rapid.Bool().Draw(t, "state")
+		}
+		return o
+	})
+}
+
+type modelMirror struct{}
+
+func (modelMirror) Apply(context.Context, []*event.Event) error { return nil }
+
+// onModel runs a test with a database and a journal on it.
+func onModel(t *testing.T, test func(t *testing.T, st *store.Store, j *journal.Journal)) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, url string) {
+		// What a power cut would undo is not the question here.
+		st, err := store.Open(context.Background(), url, store.Options{Relaxed: true, Small: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = st.Close() })
+		if _, err := st.Migrate(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		j := journal.New(st, modelMirror{}, journal.Options{})
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan struct{})
+		go func() { defer close(done); j.Run(ctx) }()
+		t.Cleanup(func() { cancel(); <-done })
+		test(t, st, j)
+	})
+}
+
+func TestLaw4_WhateverHappensTheBooksAreRight(t *testing.T) {
+	onModel(t, func(t *testing.T, st *store.Store, j *journal.Journal) {
+		budget := 15 * time.Second
+		if testing.Short() {
+			budget = 3 * time.Second
+		}
+		cases := 0
+		for end := time.Now().Add(budget); time.Now().Before(end); {
+			rapid.Check(t, func(t *rapid.T) {
+				w := newWorld(t, st, j, settings().Draw(t, "setting"))
+				defer w.end()
+				w.hubs[0].start()
+				for range 3 { // longer than one
+					t.Repeat(map[string]func(*rapid.T){"": func(*rapid.T) {}, "op": func(t *rapid.T) { w.do(ops().Draw(t, "op")) }})
+				}
+				w.rest()
+				cases++
+			})
+		}
+		t.Logf("%d cases", cases)
+	})
+}
