@@ -218,6 +218,9 @@ func (w *world) handedOutKey(call *modelCall, key string, facts []*fact) {
 			w.fail("%s: event %d of %s comes after %d", h.name, f.position, key, facts[i-1].position)
 		}
 	}
+	if again := h.again[key]; again != 0 && facts[0].position != again {
+		w.fail("%s: event %d of %s is delivered, and %d asked to come again", h.name, facts[0].position, key, again)
+	}
 	switch lane := w.books.lanes[key]; {
 	case lane == nil && call.b.run != nil:
 		w.fail("%s: %s is delivered by a lane that there is not", h.name, key)
@@ -330,7 +333,12 @@ func (w *world) final(out *outcome, f *fact, verdict string) {
 }
 
 func (w *world) verdict(out *outcome, f *fact, v *pluginpb.Verdict, dead map[int64]bool) {
+	if v.GetKind() != pluginpb.Verdict_KIND_HELD {
+		delete(out.call.hub.again, f.key)
+	}
 	switch v.GetKind() {
+	case pluginpb.Verdict_KIND_AGAIN:
+		out.call.hub.again[f.key] = f.position
 	case pluginpb.Verdict_KIND_APPLIED:
 		w.final(out, f, "applied")
 	case pluginpb.Verdict_KIND_SKIPPED:
@@ -367,6 +375,7 @@ func (w *world) unanswered(out *outcome, dead map[int64]bool) {
 	}
 	for _, ev := range out.call.req.GetEvents() {
 		f := w.facts[ev.GetPosition()-1]
+		delete(out.call.hub.again, f.key)
 		is := w.fails(out, f.key)
 		is.most++
 		w.givenUp(out, f, is, dead)

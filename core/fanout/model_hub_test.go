@@ -31,6 +31,8 @@ type modelHub struct {
 	// in its memory; what of it a transaction has made true is kept.
 	took map[int64]string
 	kept map[int64]bool
+	// again are the events that asked to be called again, by key: what comes next.
+	again map[string]int64
 	// taking is what came back and is not committed yet.
 	taking *outcome
 	failed bool // the last step met a failing database and must be repeated
@@ -206,7 +208,7 @@ func (h *modelHub) start() {
 		})
 	c.limits, c.launch, c.inTx = w.limits, h.launch, h.inTx
 	h.c, h.claiming = c, true
-	h.took, h.kept = map[int64]string{}, map[int64]bool{}
+	h.took, h.kept, h.again = map[int64]string{}, map[int64]bool{}, map[string]int64{}
 	err := c.claim(context.Background())
 	for errors.Is(err, errModelFault) {
 		err = c.claim(context.Background())

@@ -122,6 +122,9 @@ func (w *world) do(o op) {
 	}
 	w.look()
 	w.lookAtHubs()
+	for _, f := range w.facts {
+		f.never = f.never || f.discard && !w.atWork(f.key)
+	}
 }
 
 // stop ends a hub as a shutdown does: what is in flight comes to its end.
@@ -226,7 +229,6 @@ func (w *world) operate(o op) {
 			lane := w.books.lanes[lanes[o.n%len(lanes)]]
 			if f := w.firstOpen(lane); f != nil && f.position <= lane.Head {
 				f.discard = true
-				f.never = !w.atWork(lane.Key)
 			}
 			_, err = Discard(ctx, w.st, Filter{Plugin: "p", Key: lane.Key})
 			for position := range w.letters {

@@ -1,0 +1,103 @@
+package fanout
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// modelTests are the tests that must find each fault.
+const modelTests = "^TestLaw4_(WhateverHappensTheBooksAreRight|WaysThatOnceLedToAFault)$"
+
+var mutations = flag.Bool("mutations", false, "break the engine in many ways and see the model find each")
+
+// edit puts something wrong in the place of a text of a file.
+type edit struct{ file, old, wrong string }
+
+// mutants are faults that somebody could make. A fault that a second guard makes
+// good is none: then both are broken.
+var mutants = []struct {
+	name  string
+	edits []edit
+}{
+	{"a lane is handed back before the cursor stands beyond it, and what it settled is kept nowhere else", []edit{
+		{"lane.go", "if c.window.prefix < run.lane.Head-1 {", "if false {"},
+		{"judge.go", "if mustStore || b.run != nil && state.position > before {", "if mustStore || before < 0 {"},
+	}},
+	{"a lane is handed back although more came meanwhile", []edit{{"lane.go", "if run.skipped > run.seen {", "if false {"}}},
+	{"events that wait in the window are not given to the new lane", []edit{{"lane.go", "c.window.giveTo(it.key)", ""}}},
+	{"a key is not looked up among the lanes", []edit{{"window.go", "if c.lanes == 0 || len(items) == 0 {", "if true {"}}},
+	{"a commit does not look at the epoch", []edit{{"commit.go", "if owned == 0 {", "if owned < 0 {"}}},
+	{"a commit forgets the states", []edit{{"commit.go", "for key, s := range ch.states {", "for key, s := range map[string]keyState{} {"}}},
+	{"the position of a state is not moved", []edit{{"judge.go", "state.position = max(state.position, it.ev.Position)", ""}}},
+	{"a dead letter is not remembered beyond the cursor", []edit{{"judge.go", "mustStore = true // else a crash would hand out a dead letter once more", ""}}},
+	{"a verdict committed beyond the cursor is asked for again", []edit{{"send.go", "it.ev.Position <= known {", "false {"}}},
+	{"a newer event stands for one that is settled", []edit{{"send.go", "if older.ev.Position > known {", "if true {"}}},
+	{"two calls with one key are in flight", []edit{{"window.go", "if it.settled || it.flying || c.flying[it.key] || held[it.key] {", "if it.settled || it.flying || held[it.key] {"}}},
+	{"the cursor passes what is in flight", []edit{{"window.go", "for n < len(w.items) && w.items[n].settled {", "for n < len(w.items) && (w.items[n].settled || w.items[n].flying) {"}}},
+	{"a shutdown forgets verdicts that are not committed", []edit{{"consumer.go", "if c.unsaved != nil {", "if false {"}}},
+	{"a lane's head passes what an event stood for", []edit{{"window.go", "	if b.run == nil {\n		it.release()\n	}", "	it.release()"}}},
+	{"a lane forgets when it failed first", []edit{{"lane.go", "if run.lane.Since.IsZero() {", "if true {"}}},
+	{"a throttled attempt counts", []edit{{"lane.go", "if v.GetThrottled() {\n		lane.NextAt", "if v.GetThrottled() {\n		lane.Attempts++\n		lane.NextAt"}}},
+	{"a lane is taken up before its time", []edit{{"lane.go", "AND (next_at <= ? OR discard > 0)", "AND (next_at <= ? + 15000000 OR discard > 0)"}}},
+	{"an operator's discard is overwritten", []edit{{"commit.go", "discard = CASE WHEN avhub_lanes.discard < excluded.head THEN 0 ELSE avhub_lanes.discard END", "discard = 0"}}},
+	{"a dead letter that was delivered stays", []edit{{"judge.go", "said(it, c.judgeLetter(b.letters[i], kind, reason, ch), reason)", "said(it, c.judgeLetter(b.letters[i], kind, reason, &changes{}), reason)"}}},
+	{"what did not fit into a call is forgotten", []edit{{"consumer.go", "	for _, it := range b.left {\n		it.release()", "	for _, it := range b.left {\n		it.settle()"}}},
+	{"a newer event stands for one that asked to come again", []edit{{"window.go", "last != nil && last.agains == 0 {", "last != nil {"}}},
+	{"a halted plugin starts again", []edit{{"commit.go", "if state == halted && hash == c.configHash() {", "if false {"}}},
+}
+
+// A test that cannot fail proves nothing. This one takes minutes, so it runs
+// only when it is asked for.
+func TestTheModelFindsFaults(t *testing.T) {
+	if !*mutations {
+		t.Skip("run with -mutations")
+	}
+	found := regexp.MustCompile(`(?:failed after \d+ tests|model_\w+_test.go:\d+): .*`)
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range mutants {
+		t.Run(m.name, func(t *testing.T) {
+			folder := t.TempDir()
+			replace := map[string]string{}
+			for _, e := range m.edits {
+				file, wrong := filepath.Join(here, e.file), filepath.Join(folder, e.file)
+				source, err := os.ReadFile(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if n := strings.Count(string(source), e.old); n != 1 {
+					t.Fatalf("%s has this text %d times, so the fault cannot be made: %s", e.file, n, e.old)
+				}
+				if err := os.WriteFile(wrong, []byte(strings.Replace(string(source), e.old, e.wrong, 1)), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				replace[file] = wrong
+			}
+			overlay := filepath.Join(folder, "overlay.json")
+			content, err := json.Marshal(map[string]any{"Replace": replace})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(overlay, content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.Command("go", "test", "-vet=off", "-overlay", overlay, "-run", modelTests,
+				"-rapid.nofailfile", "-rapid.shrinktime=1s", ".")
+			cmd.Env = append(os.Environ(), "AVHUB_TEST_POSTGRES=skip")
+			out, err := cmd.CombinedOutput()
+			said := found.FindString(string(out))
+			if err == nil || said == "" {
+				t.Fatalf("not found: %v\n%s", err, out)
+			}
+			t.Log(said)
+		})
+	}
+}
