@@ -81,13 +81,14 @@ func (s Source) KeySetURL() string {
 
 // Plugin is one connector.
 type Plugin struct {
-	Name     string            `json:"name" doc:"Name of the plugin, unique; its progress and its state are kept under it." required:"true" pattern:"^[a-z0-9][a-z0-9-]{0,62}$" example:"billing"`
-	Command  []string          `json:"command" doc:"The program and its arguments. A name without a slash is looked up in PATH, a relative path in the working directory." required:"true" example:"[\"./bin/avhub-notify\"]"`
-	Events   []string          `json:"events" doc:"Types it gets: exact ones, tenant.* for all below, * for all. Without this key, those it asks for itself." pattern:"^(\\*|[a-z0-9_]+(\\.[a-z0-9_]+)*(\\.\\*)?)$"`
-	Env      map[string]string `json:"env" doc:"Its process environment, all of it: nothing of the hub's own is passed on."`
-	Config   map[string]any    `json:"config" doc:"Its own configuration; which keys there are, avhub plugin describe tells."`
-	Attach   string            `json:"attach" doc:"For development: the folder in which the connector waits that you have started with its verb debug, such as under a debugger. The command is not started then."`
-	RetryFor time.Duration     `json:"retry_for" doc:"How long a failing event is retried before it becomes a dead letter." default:"72h" min:"1ms"`
+	Name       string            `json:"name" doc:"Name of the plugin, unique; its progress and its state are kept under it." required:"true" pattern:"^[a-z0-9][a-z0-9-]{0,62}$" example:"billing"`
+	Command    []string          `json:"command" doc:"The program and its arguments. A name without a slash is looked up in PATH, a relative path in the working directory." required:"true" example:"[\"./bin/avhub-notify\"]"`
+	Events     []string          `json:"events" doc:"Types it gets: exact ones, tenant.* for all below, * for all. Without this key, those it asks for itself." pattern:"^(\\*|[a-z0-9_]+(\\.[a-z0-9_]+)*(\\.\\*)?)$"`
+	Env        map[string]string `json:"env" doc:"Its process environment, all of it: nothing of the hub's own is passed on."`
+	Config     map[string]any    `json:"config" doc:"Its own configuration; which keys there are, avhub plugin describe tells."`
+	Attach     string            `json:"attach" doc:"For development: the folder in which the connector waits that you have started with its verb debug, such as under a debugger. The command is not started then."`
+	RetryFor   time.Duration     `json:"retry_for" doc:"How long a failing event is retried before it becomes a dead letter." default:"72h" min:"1ms"`
+	Partitions int               `json:"partitions" doc:"Into how many parts its keys are divided. Several hubs on one Postgres share the parts of all plugins, and one hub works on several at once." default:"1" min:"1" max:"64"`
 }
 
 // ConfigJSON is the plugin's own configuration as it goes to its process.

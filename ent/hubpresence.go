@@ -19,6 +19,8 @@ type HubPresence struct {
 	ID string `json:"id,omitempty"`
 	// for people: host and process
 	Name string `json:"name,omitempty"`
+	// JSON: names of those that it would deliver to
+	Plugins string `json:"plugins,omitempty"`
 	// the database's clock (Unix microseconds)
 	Started int64 `json:"started,omitempty"`
 	// the database's clock: until then it counts as alive (Unix microseconds)
@@ -33,7 +35,7 @@ func (*HubPresence) scanValues(columns []string) ([]any, error) {
 		switch columns[i] {
 		case hubpresence.FieldStarted, hubpresence.FieldExpiresAt:
 			values[i] = new(sql.NullInt64)
-		case hubpresence.FieldID, hubpresence.FieldName:
+		case hubpresence.FieldID, hubpresence.FieldName, hubpresence.FieldPlugins:
 			values[i] = new(sql.NullString)
 		default:
 			values[i] = new(sql.UnknownType)
@@ -61,6 +63,12 @@ func (_m *HubPresence) assignValues(columns []string, values []any) error {
 				return fmt.Errorf("unexpected type %T for field name", values[i])
 			} else if value.Valid {
 				_m.Name = value.String
+			}
+		case hubpresence.FieldPlugins:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field plugins", values[i])
+			} else if value.Valid {
+				_m.Plugins = value.String
 			}
 		case hubpresence.FieldStarted:
 			if value, ok := values[i].(*sql.NullInt64); !ok {
@@ -112,6 +120,9 @@ func (_m *HubPresence) String() string {
 	builder.WriteString(fmt.Sprintf("id=%v, ", _m.ID))
 	builder.WriteString("name=")
 	builder.WriteString(_m.Name)
+	builder.WriteString(", ")
+	builder.WriteString("plugins=")
+	builder.WriteString(_m.Plugins)
 	builder.WriteString(", ")
 	builder.WriteString("started=")
 	builder.WriteString(fmt.Sprintf("%v", _m.Started))

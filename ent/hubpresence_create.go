@@ -28,6 +28,20 @@ func (_c *HubPresenceCreate) SetName(v string) *HubPresenceCreate {
 	return _c
 }
 
+// SetPlugins sets the "plugins" field.
+func (_c *HubPresenceCreate) SetPlugins(v string) *HubPresenceCreate {
+	_c.mutation.SetPlugins(v)
+	return _c
+}
+
+// SetNillablePlugins sets the "plugins" field if the given value is not nil.
+func (_c *HubPresenceCreate) SetNillablePlugins(v *string) *HubPresenceCreate {
+	if v != nil {
+		_c.SetPlugins(*v)
+	}
+	return _c
+}
+
 // SetStarted sets the "started" field.
 func (_c *HubPresenceCreate) SetStarted(v int64) *HubPresenceCreate {
 	_c.mutation.SetStarted(v)
@@ -97,6 +111,10 @@ func (_c *HubPresenceCreate) ExecX(ctx context.Context) {
 
 // defaults sets the default values of the builder before save.
 func (_c *HubPresenceCreate) defaults() {
+	if _, ok := _c.mutation.Plugins(); !ok {
+		v := hubpresence.DefaultPlugins
+		_c.mutation.SetPlugins(v)
+	}
 	if _, ok := _c.mutation.Started(); !ok {
 		v := hubpresence.DefaultStarted
 		_c.mutation.SetStarted(v)
@@ -111,6 +129,9 @@ func (_c *HubPresenceCreate) defaults() {
 func (_c *HubPresenceCreate) check() error {
 	if _, ok := _c.mutation.Name(); !ok {
 		return &ValidationError{Name: "name", err: errors.New(`ent: missing required field "HubPresence.name"`)}
+	}
+	if _, ok := _c.mutation.Plugins(); !ok {
+		return &ValidationError{Name: "plugins", err: errors.New(`ent: missing required field "HubPresence.plugins"`)}
 	}
 	if _, ok := _c.mutation.Started(); !ok {
 		return &ValidationError{Name: "started", err: errors.New(`ent: missing required field "HubPresence.started"`)}
@@ -157,6 +178,10 @@ func (_c *HubPresenceCreate) createSpec() (*HubPresence, *sqlgraph.CreateSpec) {
 	if value, ok := _c.mutation.Name(); ok {
 		_spec.SetField(hubpresence.FieldName, field.TypeString, value)
 		_node.Name = value
+	}
+	if value, ok := _c.mutation.Plugins(); ok {
+		_spec.SetField(hubpresence.FieldPlugins, field.TypeString, value)
+		_node.Plugins = value
 	}
 	if value, ok := _c.mutation.Started(); ok {
 		_spec.SetField(hubpresence.FieldStarted, field.TypeInt64, value)
@@ -227,6 +252,18 @@ func (u *HubPresenceUpsert) SetName(v string) *HubPresenceUpsert {
 // UpdateName sets the "name" field to the value that was provided on create.
 func (u *HubPresenceUpsert) UpdateName() *HubPresenceUpsert {
 	u.SetExcluded(hubpresence.FieldName)
+	return u
+}
+
+// SetPlugins sets the "plugins" field.
+func (u *HubPresenceUpsert) SetPlugins(v string) *HubPresenceUpsert {
+	u.Set(hubpresence.FieldPlugins, v)
+	return u
+}
+
+// UpdatePlugins sets the "plugins" field to the value that was provided on create.
+func (u *HubPresenceUpsert) UpdatePlugins() *HubPresenceUpsert {
+	u.SetExcluded(hubpresence.FieldPlugins)
 	return u
 }
 
@@ -325,6 +362,20 @@ func (u *HubPresenceUpsertOne) SetName(v string) *HubPresenceUpsertOne {
 func (u *HubPresenceUpsertOne) UpdateName() *HubPresenceUpsertOne {
 	return u.Update(func(s *HubPresenceUpsert) {
 		s.UpdateName()
+	})
+}
+
+// SetPlugins sets the "plugins" field.
+func (u *HubPresenceUpsertOne) SetPlugins(v string) *HubPresenceUpsertOne {
+	return u.Update(func(s *HubPresenceUpsert) {
+		s.SetPlugins(v)
+	})
+}
+
+// UpdatePlugins sets the "plugins" field to the value that was provided on create.
+func (u *HubPresenceUpsertOne) UpdatePlugins() *HubPresenceUpsertOne {
+	return u.Update(func(s *HubPresenceUpsert) {
+		s.UpdatePlugins()
 	})
 }
 
@@ -596,6 +647,20 @@ func (u *HubPresenceUpsertBulk) SetName(v string) *HubPresenceUpsertBulk {
 func (u *HubPresenceUpsertBulk) UpdateName() *HubPresenceUpsertBulk {
 	return u.Update(func(s *HubPresenceUpsert) {
 		s.UpdateName()
+	})
+}
+
+// SetPlugins sets the "plugins" field.
+func (u *HubPresenceUpsertBulk) SetPlugins(v string) *HubPresenceUpsertBulk {
+	return u.Update(func(s *HubPresenceUpsert) {
+		s.SetPlugins(v)
+	})
+}
+
+// UpdatePlugins sets the "plugins" field to the value that was provided on create.
+func (u *HubPresenceUpsertBulk) UpdatePlugins() *HubPresenceUpsertBulk {
+	return u.Update(func(s *HubPresenceUpsert) {
+		s.UpdatePlugins()
 	})
 }
 

@@ -41,6 +41,20 @@ func (_u *HubPresenceUpdate) SetNillableName(v *string) *HubPresenceUpdate {
 	return _u
 }
 
+// SetPlugins sets the "plugins" field.
+func (_u *HubPresenceUpdate) SetPlugins(v string) *HubPresenceUpdate {
+	_u.mutation.SetPlugins(v)
+	return _u
+}
+
+// SetNillablePlugins sets the "plugins" field if the given value is not nil.
+func (_u *HubPresenceUpdate) SetNillablePlugins(v *string) *HubPresenceUpdate {
+	if v != nil {
+		_u.SetPlugins(*v)
+	}
+	return _u
+}
+
 // SetStarted sets the "started" field.
 func (_u *HubPresenceUpdate) SetStarted(v int64) *HubPresenceUpdate {
 	_u.mutation.ResetStarted()
@@ -127,6 +141,9 @@ func (_u *HubPresenceUpdate) sqlSave(ctx context.Context) (_node int, err error)
 	if value, ok := _u.mutation.Name(); ok {
 		_spec.SetField(hubpresence.FieldName, field.TypeString, value)
 	}
+	if value, ok := _u.mutation.Plugins(); ok {
+		_spec.SetField(hubpresence.FieldPlugins, field.TypeString, value)
+	}
 	if value, ok := _u.mutation.Started(); ok {
 		_spec.SetField(hubpresence.FieldStarted, field.TypeInt64, value)
 	}
@@ -169,6 +186,20 @@ func (_u *HubPresenceUpdateOne) SetName(v string) *HubPresenceUpdateOne {
 func (_u *HubPresenceUpdateOne) SetNillableName(v *string) *HubPresenceUpdateOne {
 	if v != nil {
 		_u.SetName(*v)
+	}
+	return _u
+}
+
+// SetPlugins sets the "plugins" field.
+func (_u *HubPresenceUpdateOne) SetPlugins(v string) *HubPresenceUpdateOne {
+	_u.mutation.SetPlugins(v)
+	return _u
+}
+
+// SetNillablePlugins sets the "plugins" field if the given value is not nil.
+func (_u *HubPresenceUpdateOne) SetNillablePlugins(v *string) *HubPresenceUpdateOne {
+	if v != nil {
+		_u.SetPlugins(*v)
 	}
 	return _u
 }
@@ -288,6 +319,9 @@ func (_u *HubPresenceUpdateOne) sqlSave(ctx context.Context) (_node *HubPresence
 	}
 	if value, ok := _u.mutation.Name(); ok {
 		_spec.SetField(hubpresence.FieldName, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.Plugins(); ok {
+		_spec.SetField(hubpresence.FieldPlugins, field.TypeString, value)
 	}
 	if value, ok := _u.mutation.Started(); ok {
 		_spec.SetField(hubpresence.FieldStarted, field.TypeInt64, value)

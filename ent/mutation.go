@@ -7448,6 +7448,7 @@ type HubPresenceMutation struct {
 	typ           string
 	id            *string
 	name          *string
+	plugins       *string
 	started       *int64
 	addstarted    *int64
 	expires_at    *int64
@@ -7598,6 +7599,42 @@ func (m *HubPresenceMutation) ResetName() {
 	m.name = nil
 }
 
+// SetPlugins sets the "plugins" field.
+func (m *HubPresenceMutation) SetPlugins(s string) {
+	m.plugins = &s
+}
+
+// Plugins returns the value of the "plugins" field in the mutation.
+func (m *HubPresenceMutation) Plugins() (r string, exists bool) {
+	v := m.plugins
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPlugins returns the old "plugins" field's value of the HubPresence entity.
+// If the HubPresence object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *HubPresenceMutation) OldPlugins(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPlugins is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPlugins requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPlugins: %w", err)
+	}
+	return oldValue.Plugins, nil
+}
+
+// ResetPlugins resets all changes to the "plugins" field.
+func (m *HubPresenceMutation) ResetPlugins() {
+	m.plugins = nil
+}
+
 // SetStarted sets the "started" field.
 func (m *HubPresenceMutation) SetStarted(i int64) {
 	m.started = &i
@@ -7744,9 +7781,12 @@ func (m *HubPresenceMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *HubPresenceMutation) Fields() []string {
-	fields := make([]string, 0, 3)
+	fields := make([]string, 0, 4)
 	if m.name != nil {
 		fields = append(fields, hubpresence.FieldName)
+	}
+	if m.plugins != nil {
+		fields = append(fields, hubpresence.FieldPlugins)
 	}
 	if m.started != nil {
 		fields = append(fields, hubpresence.FieldStarted)
@@ -7764,6 +7804,8 @@ func (m *HubPresenceMutation) Field(name string) (ent.Value, bool) {
 	switch name {
 	case hubpresence.FieldName:
 		return m.Name()
+	case hubpresence.FieldPlugins:
+		return m.Plugins()
 	case hubpresence.FieldStarted:
 		return m.Started()
 	case hubpresence.FieldExpiresAt:
@@ -7779,6 +7821,8 @@ func (m *HubPresenceMutation) OldField(ctx context.Context, name string) (ent.Va
 	switch name {
 	case hubpresence.FieldName:
 		return m.OldName(ctx)
+	case hubpresence.FieldPlugins:
+		return m.OldPlugins(ctx)
 	case hubpresence.FieldStarted:
 		return m.OldStarted(ctx)
 	case hubpresence.FieldExpiresAt:
@@ -7798,6 +7842,13 @@ func (m *HubPresenceMutation) SetField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.SetName(v)
+		return nil
+	case hubpresence.FieldPlugins:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPlugins(v)
 		return nil
 	case hubpresence.FieldStarted:
 		v, ok := value.(int64)
@@ -7891,6 +7942,9 @@ func (m *HubPresenceMutation) ResetField(name string) error {
 	switch name {
 	case hubpresence.FieldName:
 		m.ResetName()
+		return nil
+	case hubpresence.FieldPlugins:
+		m.ResetPlugins()
 		return nil
 	case hubpresence.FieldStarted:
 		m.ResetStarted()
@@ -19844,6 +19898,7 @@ type PluginMutation struct {
 	id                *string
 	partitions        *int
 	addpartitions     *int
+	keyed_by          *string
 	paused            *bool
 	pause_reason      *string
 	needs_backfill    *int64
@@ -20020,6 +20075,42 @@ func (m *PluginMutation) AddedPartitions() (r int, exists bool) {
 func (m *PluginMutation) ResetPartitions() {
 	m.partitions = nil
 	m.addpartitions = nil
+}
+
+// SetKeyedBy sets the "keyed_by" field.
+func (m *PluginMutation) SetKeyedBy(s string) {
+	m.keyed_by = &s
+}
+
+// KeyedBy returns the value of the "keyed_by" field in the mutation.
+func (m *PluginMutation) KeyedBy() (r string, exists bool) {
+	v := m.keyed_by
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldKeyedBy returns the old "keyed_by" field's value of the Plugin entity.
+// If the Plugin object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PluginMutation) OldKeyedBy(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldKeyedBy is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldKeyedBy requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldKeyedBy: %w", err)
+	}
+	return oldValue.KeyedBy, nil
+}
+
+// ResetKeyedBy resets all changes to the "keyed_by" field.
+func (m *PluginMutation) ResetKeyedBy() {
+	m.keyed_by = nil
 }
 
 // SetPaused sets the "paused" field.
@@ -20437,9 +20528,12 @@ func (m *PluginMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *PluginMutation) Fields() []string {
-	fields := make([]string, 0, 9)
+	fields := make([]string, 0, 10)
 	if m.partitions != nil {
 		fields = append(fields, plugin.FieldPartitions)
+	}
+	if m.keyed_by != nil {
+		fields = append(fields, plugin.FieldKeyedBy)
 	}
 	if m.paused != nil {
 		fields = append(fields, plugin.FieldPaused)
@@ -20475,6 +20569,8 @@ func (m *PluginMutation) Field(name string) (ent.Value, bool) {
 	switch name {
 	case plugin.FieldPartitions:
 		return m.Partitions()
+	case plugin.FieldKeyedBy:
+		return m.KeyedBy()
 	case plugin.FieldPaused:
 		return m.Paused()
 	case plugin.FieldPauseReason:
@@ -20502,6 +20598,8 @@ func (m *PluginMutation) OldField(ctx context.Context, name string) (ent.Value, 
 	switch name {
 	case plugin.FieldPartitions:
 		return m.OldPartitions(ctx)
+	case plugin.FieldKeyedBy:
+		return m.OldKeyedBy(ctx)
 	case plugin.FieldPaused:
 		return m.OldPaused(ctx)
 	case plugin.FieldPauseReason:
@@ -20533,6 +20631,13 @@ func (m *PluginMutation) SetField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.SetPartitions(v)
+		return nil
+	case plugin.FieldKeyedBy:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetKeyedBy(v)
 		return nil
 	case plugin.FieldPaused:
 		v, ok := value.(bool)
@@ -20713,6 +20818,9 @@ func (m *PluginMutation) ResetField(name string) error {
 	switch name {
 	case plugin.FieldPartitions:
 		m.ResetPartitions()
+		return nil
+	case plugin.FieldKeyedBy:
+		m.ResetKeyedBy()
 		return nil
 	case plugin.FieldPaused:
 		m.ResetPaused()

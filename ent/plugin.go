@@ -19,6 +19,8 @@ type Plugin struct {
 	ID string `json:"id,omitempty"`
 	// into how many its keys are divided
 	Partitions int `json:"partitions,omitempty"`
+	// the order that divides its keys: tenant or subject; empty: not known yet
+	KeyedBy string `json:"keyed_by,omitempty"`
 	// an operator wants no deliveries
 	Paused bool `json:"paused,omitempty"`
 	// PauseReason holds the value of the "pause_reason" field.
@@ -49,7 +51,7 @@ func (*Plugin) scanValues(columns []string) ([]any, error) {
 			values[i] = new(sql.NullBool)
 		case plugin.FieldPartitions, plugin.FieldNeedsBackfill, plugin.FieldRestart, plugin.FieldStartPosition, plugin.FieldUpdatedAt:
 			values[i] = new(sql.NullInt64)
-		case plugin.FieldID, plugin.FieldPauseReason, plugin.FieldOrdering:
+		case plugin.FieldID, plugin.FieldKeyedBy, plugin.FieldPauseReason, plugin.FieldOrdering:
 			values[i] = new(sql.NullString)
 		default:
 			values[i] = new(sql.UnknownType)
@@ -77,6 +79,12 @@ func (_m *Plugin) assignValues(columns []string, values []any) error {
 				return fmt.Errorf("unexpected type %T for field partitions", values[i])
 			} else if value.Valid {
 				_m.Partitions = int(value.Int64)
+			}
+		case plugin.FieldKeyedBy:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field keyed_by", values[i])
+			} else if value.Valid {
+				_m.KeyedBy = value.String
 			}
 		case plugin.FieldPaused:
 			if value, ok := values[i].(*sql.NullBool); !ok {
@@ -164,6 +172,9 @@ func (_m *Plugin) String() string {
 	builder.WriteString(fmt.Sprintf("id=%v, ", _m.ID))
 	builder.WriteString("partitions=")
 	builder.WriteString(fmt.Sprintf("%v", _m.Partitions))
+	builder.WriteString(", ")
+	builder.WriteString("keyed_by=")
+	builder.WriteString(_m.KeyedBy)
 	builder.WriteString(", ")
 	builder.WriteString("paused=")
 	builder.WriteString(fmt.Sprintf("%v", _m.Paused))

@@ -36,6 +36,20 @@ func (_c *PluginCreate) SetNillablePartitions(v *int) *PluginCreate {
 	return _c
 }
 
+// SetKeyedBy sets the "keyed_by" field.
+func (_c *PluginCreate) SetKeyedBy(v string) *PluginCreate {
+	_c.mutation.SetKeyedBy(v)
+	return _c
+}
+
+// SetNillableKeyedBy sets the "keyed_by" field if the given value is not nil.
+func (_c *PluginCreate) SetNillableKeyedBy(v *string) *PluginCreate {
+	if v != nil {
+		_c.SetKeyedBy(*v)
+	}
+	return _c
+}
+
 // SetPaused sets the "paused" field.
 func (_c *PluginCreate) SetPaused(v bool) *PluginCreate {
 	_c.mutation.SetPaused(v)
@@ -185,6 +199,10 @@ func (_c *PluginCreate) defaults() {
 		v := plugin.DefaultPartitions
 		_c.mutation.SetPartitions(v)
 	}
+	if _, ok := _c.mutation.KeyedBy(); !ok {
+		v := plugin.DefaultKeyedBy
+		_c.mutation.SetKeyedBy(v)
+	}
 	if _, ok := _c.mutation.Paused(); !ok {
 		v := plugin.DefaultPaused
 		_c.mutation.SetPaused(v)
@@ -219,6 +237,9 @@ func (_c *PluginCreate) defaults() {
 func (_c *PluginCreate) check() error {
 	if _, ok := _c.mutation.Partitions(); !ok {
 		return &ValidationError{Name: "partitions", err: errors.New(`ent: missing required field "Plugin.partitions"`)}
+	}
+	if _, ok := _c.mutation.KeyedBy(); !ok {
+		return &ValidationError{Name: "keyed_by", err: errors.New(`ent: missing required field "Plugin.keyed_by"`)}
 	}
 	if _, ok := _c.mutation.Paused(); !ok {
 		return &ValidationError{Name: "paused", err: errors.New(`ent: missing required field "Plugin.paused"`)}
@@ -280,6 +301,10 @@ func (_c *PluginCreate) createSpec() (*Plugin, *sqlgraph.CreateSpec) {
 	if value, ok := _c.mutation.Partitions(); ok {
 		_spec.SetField(plugin.FieldPartitions, field.TypeInt, value)
 		_node.Partitions = value
+	}
+	if value, ok := _c.mutation.KeyedBy(); ok {
+		_spec.SetField(plugin.FieldKeyedBy, field.TypeString, value)
+		_node.KeyedBy = value
 	}
 	if value, ok := _c.mutation.Paused(); ok {
 		_spec.SetField(plugin.FieldPaused, field.TypeBool, value)
@@ -380,6 +405,18 @@ func (u *PluginUpsert) UpdatePartitions() *PluginUpsert {
 // AddPartitions adds v to the "partitions" field.
 func (u *PluginUpsert) AddPartitions(v int) *PluginUpsert {
 	u.Add(plugin.FieldPartitions, v)
+	return u
+}
+
+// SetKeyedBy sets the "keyed_by" field.
+func (u *PluginUpsert) SetKeyedBy(v string) *PluginUpsert {
+	u.Set(plugin.FieldKeyedBy, v)
+	return u
+}
+
+// UpdateKeyedBy sets the "keyed_by" field to the value that was provided on create.
+func (u *PluginUpsert) UpdateKeyedBy() *PluginUpsert {
+	u.SetExcluded(plugin.FieldKeyedBy)
 	return u
 }
 
@@ -575,6 +612,20 @@ func (u *PluginUpsertOne) AddPartitions(v int) *PluginUpsertOne {
 func (u *PluginUpsertOne) UpdatePartitions() *PluginUpsertOne {
 	return u.Update(func(s *PluginUpsert) {
 		s.UpdatePartitions()
+	})
+}
+
+// SetKeyedBy sets the "keyed_by" field.
+func (u *PluginUpsertOne) SetKeyedBy(v string) *PluginUpsertOne {
+	return u.Update(func(s *PluginUpsert) {
+		s.SetKeyedBy(v)
+	})
+}
+
+// UpdateKeyedBy sets the "keyed_by" field to the value that was provided on create.
+func (u *PluginUpsertOne) UpdateKeyedBy() *PluginUpsertOne {
+	return u.Update(func(s *PluginUpsert) {
+		s.UpdateKeyedBy()
 	})
 }
 
@@ -958,6 +1009,20 @@ func (u *PluginUpsertBulk) AddPartitions(v int) *PluginUpsertBulk {
 func (u *PluginUpsertBulk) UpdatePartitions() *PluginUpsertBulk {
 	return u.Update(func(s *PluginUpsert) {
 		s.UpdatePartitions()
+	})
+}
+
+// SetKeyedBy sets the "keyed_by" field.
+func (u *PluginUpsertBulk) SetKeyedBy(v string) *PluginUpsertBulk {
+	return u.Update(func(s *PluginUpsert) {
+		s.SetKeyedBy(v)
+	})
+}
+
+// UpdateKeyedBy sets the "keyed_by" field to the value that was provided on create.
+func (u *PluginUpsertBulk) UpdateKeyedBy() *PluginUpsertBulk {
+	return u.Update(func(s *PluginUpsert) {
+		s.UpdateKeyedBy()
 	})
 }
 

@@ -48,6 +48,20 @@ func (_u *PluginUpdate) AddPartitions(v int) *PluginUpdate {
 	return _u
 }
 
+// SetKeyedBy sets the "keyed_by" field.
+func (_u *PluginUpdate) SetKeyedBy(v string) *PluginUpdate {
+	_u.mutation.SetKeyedBy(v)
+	return _u
+}
+
+// SetNillableKeyedBy sets the "keyed_by" field if the given value is not nil.
+func (_u *PluginUpdate) SetNillableKeyedBy(v *string) *PluginUpdate {
+	if v != nil {
+		_u.SetKeyedBy(*v)
+	}
+	return _u
+}
+
 // SetPaused sets the "paused" field.
 func (_u *PluginUpdate) SetPaused(v bool) *PluginUpdate {
 	_u.mutation.SetPaused(v)
@@ -233,6 +247,9 @@ func (_u *PluginUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	if value, ok := _u.mutation.AddedPartitions(); ok {
 		_spec.AddField(plugin.FieldPartitions, field.TypeInt, value)
 	}
+	if value, ok := _u.mutation.KeyedBy(); ok {
+		_spec.SetField(plugin.FieldKeyedBy, field.TypeString, value)
+	}
 	if value, ok := _u.mutation.Paused(); ok {
 		_spec.SetField(plugin.FieldPaused, field.TypeBool, value)
 	}
@@ -310,6 +327,20 @@ func (_u *PluginUpdateOne) SetNillablePartitions(v *int) *PluginUpdateOne {
 // AddPartitions adds value to the "partitions" field.
 func (_u *PluginUpdateOne) AddPartitions(v int) *PluginUpdateOne {
 	_u.mutation.AddPartitions(v)
+	return _u
+}
+
+// SetKeyedBy sets the "keyed_by" field.
+func (_u *PluginUpdateOne) SetKeyedBy(v string) *PluginUpdateOne {
+	_u.mutation.SetKeyedBy(v)
+	return _u
+}
+
+// SetNillableKeyedBy sets the "keyed_by" field if the given value is not nil.
+func (_u *PluginUpdateOne) SetNillableKeyedBy(v *string) *PluginUpdateOne {
+	if v != nil {
+		_u.SetKeyedBy(*v)
+	}
 	return _u
 }
 
@@ -527,6 +558,9 @@ func (_u *PluginUpdateOne) sqlSave(ctx context.Context) (_node *Plugin, err erro
 	}
 	if value, ok := _u.mutation.AddedPartitions(); ok {
 		_spec.AddField(plugin.FieldPartitions, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.KeyedBy(); ok {
+		_spec.SetField(plugin.FieldKeyedBy, field.TypeString, value)
 	}
 	if value, ok := _u.mutation.Paused(); ok {
 		_spec.SetField(plugin.FieldPaused, field.TypeBool, value)

@@ -151,12 +151,16 @@ func init() {
 	deadletter.DefaultUpdatedAt = deadletterDescUpdatedAt.Default.(int64)
 	hubpresenceFields := schema.HubPresence{}.Fields()
 	_ = hubpresenceFields
+	// hubpresenceDescPlugins is the schema descriptor for plugins field.
+	hubpresenceDescPlugins := hubpresenceFields[2].Descriptor()
+	// hubpresence.DefaultPlugins holds the default value on creation for the plugins field.
+	hubpresence.DefaultPlugins = hubpresenceDescPlugins.Default.(string)
 	// hubpresenceDescStarted is the schema descriptor for started field.
-	hubpresenceDescStarted := hubpresenceFields[2].Descriptor()
+	hubpresenceDescStarted := hubpresenceFields[3].Descriptor()
 	// hubpresence.DefaultStarted holds the default value on creation for the started field.
 	hubpresence.DefaultStarted = hubpresenceDescStarted.Default.(int64)
 	// hubpresenceDescExpiresAt is the schema descriptor for expires_at field.
-	hubpresenceDescExpiresAt := hubpresenceFields[3].Descriptor()
+	hubpresenceDescExpiresAt := hubpresenceFields[4].Descriptor()
 	// hubpresence.DefaultExpiresAt holds the default value on creation for the expires_at field.
 	hubpresence.DefaultExpiresAt = hubpresenceDescExpiresAt.Default.(int64)
 	identityFields := schema.Identity{}.Fields()
@@ -287,32 +291,36 @@ func init() {
 	pluginDescPartitions := pluginFields[1].Descriptor()
 	// plugin.DefaultPartitions holds the default value on creation for the partitions field.
 	plugin.DefaultPartitions = pluginDescPartitions.Default.(int)
+	// pluginDescKeyedBy is the schema descriptor for keyed_by field.
+	pluginDescKeyedBy := pluginFields[2].Descriptor()
+	// plugin.DefaultKeyedBy holds the default value on creation for the keyed_by field.
+	plugin.DefaultKeyedBy = pluginDescKeyedBy.Default.(string)
 	// pluginDescPaused is the schema descriptor for paused field.
-	pluginDescPaused := pluginFields[2].Descriptor()
+	pluginDescPaused := pluginFields[3].Descriptor()
 	// plugin.DefaultPaused holds the default value on creation for the paused field.
 	plugin.DefaultPaused = pluginDescPaused.Default.(bool)
 	// pluginDescPauseReason is the schema descriptor for pause_reason field.
-	pluginDescPauseReason := pluginFields[3].Descriptor()
+	pluginDescPauseReason := pluginFields[4].Descriptor()
 	// plugin.DefaultPauseReason holds the default value on creation for the pause_reason field.
 	plugin.DefaultPauseReason = pluginDescPauseReason.Default.(string)
 	// pluginDescNeedsBackfill is the schema descriptor for needs_backfill field.
-	pluginDescNeedsBackfill := pluginFields[4].Descriptor()
+	pluginDescNeedsBackfill := pluginFields[5].Descriptor()
 	// plugin.DefaultNeedsBackfill holds the default value on creation for the needs_backfill field.
 	plugin.DefaultNeedsBackfill = pluginDescNeedsBackfill.Default.(int64)
 	// pluginDescRestart is the schema descriptor for restart field.
-	pluginDescRestart := pluginFields[5].Descriptor()
+	pluginDescRestart := pluginFields[6].Descriptor()
 	// plugin.DefaultRestart holds the default value on creation for the restart field.
 	plugin.DefaultRestart = pluginDescRestart.Default.(int64)
 	// pluginDescStartPosition is the schema descriptor for start_position field.
-	pluginDescStartPosition := pluginFields[6].Descriptor()
+	pluginDescStartPosition := pluginFields[7].Descriptor()
 	// plugin.DefaultStartPosition holds the default value on creation for the start_position field.
 	plugin.DefaultStartPosition = pluginDescStartPosition.Default.(int64)
 	// pluginDescOrdering is the schema descriptor for ordering field.
-	pluginDescOrdering := pluginFields[8].Descriptor()
+	pluginDescOrdering := pluginFields[9].Descriptor()
 	// plugin.DefaultOrdering holds the default value on creation for the ordering field.
 	plugin.DefaultOrdering = pluginDescOrdering.Default.(string)
 	// pluginDescUpdatedAt is the schema descriptor for updated_at field.
-	pluginDescUpdatedAt := pluginFields[9].Descriptor()
+	pluginDescUpdatedAt := pluginFields[10].Descriptor()
 	// plugin.DefaultUpdatedAt holds the default value on creation for the updated_at field.
 	plugin.DefaultUpdatedAt = pluginDescUpdatedAt.Default.(int64)
 	pluginstateFields := schema.PluginState{}.Fields()

@@ -200,6 +200,12 @@ func (c *cli) checkPlugin(ctx context.Context, v *verdict, at string, p config.P
 	}
 	detail := info.Name + " " + info.Version
 	wrong := false
+	if info.Order == plugin.Total && p.Partitions > 1 {
+		v.failed(name, detail+" cannot be divided", finding{Severity: severityError, Path: at + ".partitions",
+			Summary: fmt.Sprintf("it asks for total order, so it cannot be divided into %d partitions", p.Partitions),
+			Detail:  "leave the key out, or set it to 1"})
+		return
+	}
 	for _, d := range diags {
 		f := finding{Severity: severityWarning, Path: at + ".config", Summary: d.Summary, Detail: d.Detail}
 		if d.Severity == plugin.SeverityError {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strconv"
 	"time"
@@ -36,7 +37,8 @@ func (c *cli) pluginList() *cobra.Command {
 			"with the position up to which everything is settled, how many events are beyond it, and\n" +
 			"what is in trouble. The hash is that of the program as it is now, with ✓ if avhub.lock has\n" +
 			"the same, and ✗ if it has not. A plugin is stale when its hub ended without a word, or\n" +
-			"cannot reach the database; AS OF tells when it was last seen.",
+			"cannot reach the database; AS OF tells when it was last seen. HUB is who delivers. A plugin\n" +
+			"that is divided into partitions has a line for each below its own.",
 		Args: noArgs,
 	}
 	flags := addConfigFlags(cmd)
@@ -75,7 +77,7 @@ func (c *cli) printPlugins(list []pluginJSON) error {
 		c.say("no plugins; add one below plugins: in the configuration")
 		return nil
 	}
-	t := newTable("PLUGIN", "STATE", "VERSION", "HASH", "POSITION", "WAITING", "BLOCKED", "DEAD", "RESTARTS", "AS OF")
+	t := newTable("PLUGIN", "STATE", "VERSION", "HASH", "POSITION", "WAITING", "BLOCKED", "DEAD", "RESTARTS", "AS OF", "HUB")
 	for _, p := range list {
 		state := p.State
 		if !p.Configured {
@@ -83,7 +85,14 @@ func (c *cli) printPlugins(list []pluginJSON) error {
 		}
 		number := func(n int64) string { return strconv.FormatInt(n, 10) }
 		t.add(p.Plugin, state, p.Version, p.hash(), number(p.Position), number(p.Lag), number(p.Lanes), number(p.DeadLetters),
-			number(p.Restarts), stamp(p.Progress.UpdatedAt))
+			number(p.Restarts), stamp(p.Progress.UpdatedAt), p.Owner)
+		for _, part := range p.Partitions {
+			if len(p.Partitions) == 1 {
+				break
+			}
+			t.add(fmt.Sprintf("  %d of %d", part.Partition, len(p.Partitions)), part.State, part.Version, "", number(part.Position),
+				number(part.Lag), "", "", number(part.Restarts), stamp(part.UpdatedAt), part.Owner)
+		}
 	}
 	if err := t.print(c); err != nil {
 		return err

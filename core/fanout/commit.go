@@ -5,50 +5,17 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/avhub/avhub/core/store"
 )
 
-// claim makes this hub the owner of the plugin's deliveries: from here on, no
-// commit of a former owner succeeds.
-func (c *Consumer) claim(ctx context.Context) error {
-	return c.inTx(ctx, func(ctx context.Context) error {
-		db := c.deps.Store.SQL(ctx)
-		if _, err := db.Exec(ctx, `INSERT INTO avhub_plugins (id, partitions) VALUES (?, ?) ON CONFLICT (id) DO NOTHING`, c.cfg.Name, c.cfg.Partitions); err != nil {
-			return fmt.Errorf("create plugin: %w", err)
-		}
-		if _, err := db.Exec(ctx, `INSERT INTO avhub_cursors (id, plugin, partition) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING`,
-			c.cursorID(), c.cfg.Name, c.cfg.Partition); err != nil {
-			return fmt.Errorf("create cursor: %w", err)
-		}
-		if _, err := db.Exec(ctx, `UPDATE avhub_cursors SET epoch = epoch + 1, owner = ? WHERE id = ?`, c.deps.Hub, c.cursorID()); err != nil {
-			return fmt.Errorf("claim cursor: %w", err)
-		}
-		var state, reason, hash string
-		err := db.Query(ctx, func(rows *sql.Rows) error {
-			return rows.Scan(&c.cursor, &c.epoch, &state, &reason, &hash)
-		}, `SELECT position, epoch, state, reason, config_hash FROM avhub_cursors WHERE id = ?`, c.cursorID())
-		if err != nil {
-			return fmt.Errorf("read cursor: %w", err)
-		}
-		if state == halted && hash == c.configHash() {
-			return fmt.Errorf("%w: %s; change its configuration to start it again", ErrHalted, reason)
-		}
-		c.window.frontier, c.window.prefix = c.cursor, c.cursor
-		if err := c.fillSlots(ctx); err != nil {
-			return err
-		}
-		where, args := c.mine()
-		return db.Query(ctx, func(rows *sql.Rows) error { return rows.Scan(&c.lanes) }, `SELECT COUNT(*) FROM avhub_lanes WHERE `+where, args...)
-	})
-}
-
 // halted is the state of a cursor whose plugin must not be started.
 const halted = "halted"
 
 func (ch *changes) empty() bool {
-	return len(ch.states) == 0 && len(ch.lanes) == 0 && len(ch.letters) == 0 && len(ch.retried) == 0 && len(ch.gone) == 0 && ch.freed == "" && ch.status == ""
+	return len(ch.states) == 0 && len(ch.lanes) == 0 && len(ch.letters) == 0 && len(ch.retried) == 0 && len(ch.gone) == 0 && ch.freed == "" && ch.status == "" && len(ch.ahead) == 0
 }
 
 // commit writes changes and the cursor in one transaction, if this hub still
@@ -66,14 +33,22 @@ func (c *Consumer) commit(ctx context.Context, ch *changes) error {
 		return err
 	}
 	c.cursor, c.flushed, c.seen = prefix, now, now
+	c.floors = c.floors.above(prefix)
 	c.observe(ch)
 	return nil
 }
 
 func (c *Consumer) write(ctx context.Context, ch *changes, prefix int64, now time.Time) error {
 	db := c.deps.Store.SQL(ctx)
-	owned, err := db.Exec(ctx, `UPDATE avhub_cursors SET position = ?, updated_at = ? WHERE id = ? AND epoch = ?`,
-		prefix, now.UnixMicro(), c.cursorID(), c.epoch)
+	set, args := `position = ?, updated_at = ?`, []any{prefix, now.UnixMicro()}
+	if len(c.floors) > 0 {
+		raw, err := c.floors.above(prefix).encode()
+		if err != nil {
+			return err
+		}
+		set, args = set+`, floors = ?`, append(args, raw)
+	}
+	owned, err := db.Exec(ctx, `UPDATE avhub_cursors SET `+set+` WHERE id = ? AND epoch = ?`, append(args, c.cursorID(), c.lease.Epoch)...)
 	if err != nil {
 		return fmt.Errorf("store cursor: %w", err)
 	}
@@ -114,6 +89,9 @@ func (c *Consumer) write(ctx context.Context, ch *changes, prefix int64, now tim
 		if _, err := db.Exec(ctx, `DELETE FROM avhub_lanes WHERE id = ?`, c.laneID(ch.freed)); err != nil {
 			return fmt.Errorf("hand a lane back: %w", err)
 		}
+	}
+	if err := c.writeAhead(ctx, ch.ahead, now); err != nil {
+		return err
 	}
 	return c.writeLetters(ctx, ch)
 }
@@ -225,9 +203,10 @@ func (c *Consumer) poll(ctx context.Context) error {
 		return err
 	}
 	name := c.cfg.Name
-	c.deps.Metrics.lag.WithLabelValues(name).Set(float64(last - c.window.prefix))
-	c.deps.Metrics.lanes.WithLabelValues(name).Set(float64(c.lanes))
-	if now := c.deps.Now(); now.Sub(c.counted) >= countEvery {
+	part := strconv.Itoa(c.cfg.Partition)
+	c.deps.Metrics.lag.WithLabelValues(name, part).Set(float64(last - c.window.prefix))
+	c.deps.Metrics.lanes.WithLabelValues(name, part).Set(float64(c.lanes))
+	if now := c.deps.Now(); c.cfg.Partition == 0 && now.Sub(c.counted) >= countEvery {
 		c.counted = now
 		var dead float64
 		if err := c.deps.Store.ReadSQL().Query(ctx, func(rows *sql.Rows) error { return rows.Scan(&dead) },
@@ -246,7 +225,7 @@ func (c *Consumer) checkOwner(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("check the cursor's owner: %w", err)
 	}
-	if epoch != c.epoch {
+	if epoch != c.lease.Epoch {
 		return ErrFenced
 	}
 	return nil
@@ -273,7 +252,7 @@ func (c *Consumer) writeStatus(ctx context.Context, state, reason string) error 
 	is := c.deps.Plugin.Status()
 	_, err := c.deps.Store.SQL(ctx).Exec(ctx,
 		`UPDATE avhub_cursors SET state = ?, reason = ?, version = ?, restarts = ?, config_hash = ?, updated_at = ? WHERE id = ? AND epoch = ?`,
-		state, clean(reason), clean(is.Version), is.Restarts, c.configHash(), c.deps.Now().UnixMicro(), c.cursorID(), c.epoch)
+		state, clean(reason), clean(is.Version), is.Restarts, c.configHash(), c.deps.Now().UnixMicro(), c.cursorID(), c.lease.Epoch)
 	if err != nil {
 		return fmt.Errorf("store status: %w", err)
 	}

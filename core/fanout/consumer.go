@@ -25,7 +25,8 @@ type Consumer struct {
 	body     bool // the plugin asks for the bytes as they were sent
 	types    []string
 	matcher  event.Matcher
-	epoch    int64
+	lease    *Lease
+	floors   floors
 	cursor   int64 // as stored
 	flushed  time.Time
 	status   string    // as stored
@@ -97,14 +98,16 @@ func (c *Consumer) SetConfigHash(hash string) { c.hash.Store(&hash) }
 func (c *Consumer) configHash() string { return *c.hash.Load() }
 
 // Run delivers until ctx ends, then waits for the calls in flight and commits
-// their verdicts. It returns nil after that, ErrFenced if another hub took over,
+// their verdicts. It returns nil after that, ErrFenced if its lease is over,
 // and ErrHalted if the plugin asked to be stopped. Trouble with the database or
-// the plugin never ends it.
+// the plugin never ends it. When it has returned, no call is in flight.
 func (c *Consumer) Run(ctx context.Context) error {
 	// A halt stands before the plugin runs at all: nothing needs to be asked.
 	if err := c.persist(ctx, "claim the cursor", c.claim); err != nil {
 		return ignoreEnd(ctx, err)
 	}
+	defer c.watchLease()()
+	defer c.deps.Metrics.forget(c.cfg)
 	for {
 		c.reportStatus(ctx)
 		err := c.waitReady(ctx)
@@ -114,9 +117,15 @@ func (c *Consumer) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
+		if !c.lease.held() {
+			return ErrFenced
+		}
 	}
 	if err := c.describe(); err != nil {
 		return err
+	}
+	if err := c.persist(ctx, "divide the plugin's keys", c.divide); err != nil {
+		return ignoreEnd(ctx, err)
 	}
 	return ignoreEnd(ctx, c.loop(ctx))
 }
@@ -158,6 +167,8 @@ func (c *Consumer) loop(ctx context.Context) error {
 		timer.Reset(c.nextTick())
 		select {
 		case <-ctx.Done():
+		case <-c.lease.Lost():
+			return c.finish(ErrFenced)
 		case <-wake:
 		case <-timer.C:
 		case b := <-c.results:
@@ -310,7 +321,7 @@ func (c *Consumer) persist(ctx context.Context, what string, fn func(context.Con
 		switch {
 		case err == nil:
 			return nil
-		case errors.Is(err, ErrFenced), errors.Is(err, ErrHalted):
+		case errors.Is(err, ErrFenced), errors.Is(err, ErrHalted), errors.Is(err, ErrRedivide):
 			return err
 		case ctx.Err() != nil:
 			return err
@@ -322,6 +333,8 @@ func (c *Consumer) persist(ctx context.Context, what string, fn func(context.Con
 		select {
 		case <-ctx.Done():
 			return err
+		case <-c.lost():
+			return ErrFenced
 		case <-time.After(wait):
 		}
 	}
@@ -331,7 +344,8 @@ func (c *Consumer) persist(ctx context.Context, what string, fn func(context.Con
 // made, so what they did counts. It returns why.
 func (c *Consumer) finish(why error) error {
 	if errors.Is(why, ErrFenced) {
-		return why // nothing can be committed any more
+		c.abandon()
+		return why
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), finishTimeout)
 	defer cancel()
@@ -356,7 +370,11 @@ func (c *Consumer) finish(why error) error {
 		status, why = "halted", ErrHalted
 	}
 	c.window.advance()
-	if err := c.commit(ctx, &changes{status: status}); err != nil {
+	ahead, err := c.ahead(ctx)
+	if err != nil {
+		return errors.Join(why, err)
+	}
+	if err := c.commit(ctx, &changes{status: status, ahead: ahead}); err != nil {
 		return errors.Join(why, err)
 	}
 	return why

@@ -17,6 +17,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strconv"
 	"time"
 
 	"github.com/avhub/avhub/core/event"
@@ -35,7 +36,7 @@ type Plugin interface {
 	WaitReady(ctx context.Context) error
 	// Info is what the plugin says of itself; false before it ever ran.
 	Info() (plugin.Info, bool)
-	// Deliver applies a batch. plugin.ErrNotRunning and plugin.ErrStopped mean
+	// Deliver applies a batch, and is done with it at the end of ctx. plugin.ErrNotRunning and plugin.ErrStopped mean
 	// that it was not attempted, any other error that its fate is unknown.
 	Deliver(ctx context.Context, req *pluginpb.DeliverRequest) (*pluginpb.DeliverResponse, error)
 	// Status tells what the plugin is doing, and why it is not running.
@@ -82,6 +83,9 @@ type Deps struct {
 	Journal Journal
 	Mirror  Mirror
 	Plugin  Plugin
+	// Lease is the right to work on the partition. nil: the consumer takes the
+	// partition from whoever has it, for good, as Hub.
+	Lease   *Lease
 	Hub     string // names this process as the owner of cursors
 	Log     zerolog.Logger
 	Metrics *Metrics
@@ -103,8 +107,13 @@ type Delivery struct {
 	Took    time.Duration // of the call that the event was in
 }
 
-// ErrFenced: another hub has taken over the plugin's deliveries.
-var ErrFenced = errors.New("another hub delivers to this plugin now")
+// ErrFenced: the lease is over, or the cursor has another epoch. Another hub may
+// have taken over, or an operator wants the cursor to be read anew.
+var ErrFenced = errors.New("the lease of the partition is over")
+
+// ErrRedivide: the plugin wants another order than the one by which its keys are
+// divided into partitions; Leases.Repartition divides them anew.
+var ErrRedivide = errors.New("the plugin's order has changed")
 
 // ErrHalted: the plugin asked to be stopped until its configuration changes.
 var ErrHalted = errors.New("the plugin has halted")
@@ -187,11 +196,11 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "avhub_delivery_verdicts_total", Help: "Committed verdicts.",
 		}, []string{"plugin", "verdict"}),
 		lag: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "avhub_delivery_lag_events", Help: "Events in the journal beyond the plugin's cursor.",
-		}, []string{"plugin"}),
+			Name: "avhub_delivery_lag_events", Help: "Events in the journal beyond the partition's cursor.",
+		}, []string{"plugin", "partition"}),
 		lanes: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "avhub_delivery_blocked_lanes", Help: "Keys that wait for another attempt.",
-		}, []string{"plugin"}),
+		}, []string{"plugin", "partition"}),
 		dead: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "avhub_delivery_dead_letters", Help: "Events that were given up, until an operator decides.",
 		}, []string{"plugin"}),
@@ -204,4 +213,14 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		reg.MustRegister(m.verdicts, m.lag, m.lanes, m.dead, m.latency)
 	}
 	return m
+}
+
+// forget removes what is only known to the hub that works on a partition.
+func (m *Metrics) forget(cfg Config) {
+	part := strconv.Itoa(cfg.Partition)
+	m.lag.DeleteLabelValues(cfg.Name, part)
+	m.lanes.DeleteLabelValues(cfg.Name, part)
+	if cfg.Partition == 0 {
+		m.dead.DeleteLabelValues(cfg.Name)
+	}
 }

@@ -29,6 +29,7 @@ type changes struct {
 	freed   string              // key of a lane that goes back to the main stream
 	done    []Delivery
 	status  string
+	ahead   map[string]int64 // keys that are settled beyond the cursor, up to where
 }
 
 // judge turns a call's outcome into changes and moves the consumer's memory

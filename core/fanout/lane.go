@@ -242,6 +242,12 @@ func (c *Consumer) handBack(ctx context.Context) error {
 			run.idle = c.window.frontier < run.lane.Head
 			continue
 		}
+		if top := c.floors.top(); run.seen < top {
+			// The main stream passes over what a former division left to lanes, so
+			// the lane must have dealt with it.
+			run.idle = c.window.frontier < top
+			continue
+		}
 		if c.window.prefix < run.lane.Head-1 {
 			continue // until older events of other keys are settled
 		}

@@ -35,17 +35,20 @@ type Progress struct {
 
 // PartitionProgress is how far a partition has come, and who works on it.
 type PartitionProgress struct {
-	Partition int       `json:"partition"`
-	State     string    `json:"state"`
-	LastState string    `json:"last_state,omitempty"`
-	Reason    string    `json:"reason,omitempty"`
-	Version   string    `json:"version,omitempty"`
-	Restarts  int64     `json:"restarts"`
-	Owner     string    `json:"owner,omitempty"`
-	Epoch     int64     `json:"epoch"`
-	Position  int64     `json:"position"`
-	Lag       int64     `json:"lag"`
-	UpdatedAt time.Time `json:"updated_at"`
+	Partition int    `json:"partition"`
+	State     string `json:"state"`
+	LastState string `json:"last_state,omitempty"`
+	Reason    string `json:"reason,omitempty"`
+	Version   string `json:"version,omitempty"`
+	Restarts  int64  `json:"restarts"`
+	Owner     string `json:"owner,omitempty"`
+	Epoch     int64  `json:"epoch"`
+	// LeaseUntil is when the owner's lease ends unless it is renewed, by the
+	// database's clock; nil: nobody has one.
+	LeaseUntil *time.Time `json:"lease_until,omitempty"`
+	Position   int64      `json:"position"`
+	Lag        int64      `json:"lag"`
+	UpdatedAt  time.Time  `json:"updated_at"`
 }
 
 // Stale is the state of a plugin whose hub ended without a word, or cannot reach
@@ -74,12 +77,16 @@ func Plugins(ctx context.Context, st *store.Store) ([]Progress, error) {
 	err := st.ReadSQL().Query(ctx, func(rows *sql.Rows) error {
 		var name string
 		var p PartitionProgress
-		var updated, last, lanes, dead int64
+		var updated, last, lanes, dead, expires int64
 		if err := rows.Scan(&name, &p.Partition, &p.State, &p.Reason, &p.Version, &p.Restarts, &p.Owner, &p.Epoch, &p.Position,
-			&updated, &last, &lanes, &dead); err != nil {
+			&expires, &updated, &last, &lanes, &dead); err != nil {
 			return err
 		}
 		p.Lag, p.UpdatedAt = max(last-p.Position, 0), time.UnixMicro(updated).UTC()
+		if expires > 0 {
+			until := time.UnixMicro(expires).UTC()
+			p.LeaseUntil = &until
+		}
 		p.age(now)
 		if len(list) == 0 || list[len(list)-1].Plugin != name {
 			list = append(list, Progress{Plugin: name, Lanes: lanes, DeadLetters: dead})
@@ -87,7 +94,7 @@ func Plugins(ctx context.Context, st *store.Store) ([]Progress, error) {
 		whole := &list[len(list)-1]
 		whole.Partitions = append(whole.Partitions, p)
 		return nil
-	}, `SELECT plugin, partition, state, reason, version, restarts, owner, epoch, position, updated_at,
+	}, `SELECT plugin, partition, state, reason, version, restarts, owner, epoch, position, expires_at, updated_at,
  COALESCE((SELECT value FROM avhub_counters WHERE name = 'journal'), 0),
  (SELECT COUNT(*) FROM avhub_lanes l WHERE l.plugin = c.plugin),
  (SELECT COUNT(*) FROM avhub_dead_letters d WHERE d.plugin = c.plugin)

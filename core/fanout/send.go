@@ -45,7 +45,10 @@ func (c *Consumer) send(b *batch) {
 // to the protocol. A call in flight is not cut by a shutdown: its effects
 // happen, so its verdicts should be known. Its own time limit ends it.
 func (c *Consumer) call(b *batch) (*pluginpb.DeliverResponse, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.CallTimeout)
+	ctx, cancel, err := c.lease.bound(context.Background(), c.cfg.CallTimeout)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errNotSent, err)
+	}
 	defer cancel()
 	b.sent = time.Now()
 	req, err := c.prepare(b)
@@ -59,6 +62,9 @@ func (c *Consumer) call(b *batch) (*pluginpb.DeliverResponse, error) {
 		return &pluginpb.DeliverResponse{}, nil
 	}
 	b.sent = time.Now()
+	if !c.lease.held() { // this process may have been frozen since
+		return nil, fmt.Errorf("%w: %w", errNotSent, ErrFenced)
+	}
 	resp, err := c.deps.Plugin.Deliver(ctx, req)
 	if err != nil {
 		return nil, err
@@ -111,7 +117,7 @@ func (c *Consumer) prepare(b *batch) (*pluginpb.DeliverRequest, error) {
 			return nil, fmt.Errorf("load entities: %w", err)
 		}
 	}
-	req := &pluginpb.DeliverRequest{States: map[string][]byte{}}
+	req := &pluginpb.DeliverRequest{States: map[string][]byte{}, Fence: c.lease.Epoch}
 	size := 0
 	for i, it := range b.items {
 		ev := c.wire(b, i, it)

@@ -131,6 +131,9 @@ func (c *Consumer) fill(ctx context.Context) (more bool, err error) {
 			}
 			continue
 		}
+		if c.floors.settled(it.ev) {
+			continue
+		}
 		c.window.items = append(c.window.items, it)
 		c.window.bytes += it.size()
 	}

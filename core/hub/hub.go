@@ -6,9 +6,7 @@ package hub
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
-	"os"
 	"sync"
 	"time"
 
@@ -40,6 +38,8 @@ type Options struct {
 	OnDelivery func(fanout.Delivery)
 	// AccessEntries is how many decisions Access keeps; see access.Options.
 	AccessEntries int
+
+	leaseTime time.Duration // of tests that cannot wait; 0: fanout.LeaseTime
 }
 
 // Hub is the whole of avhub on one configuration.
@@ -61,6 +61,9 @@ type Hub struct {
 	admin    http.Handler
 	listeners
 
+	aloneMu sync.Mutex
+	alone   func() // releases the lock of the database; nil: it is not held
+
 	closeOnce sync.Once
 	closeErr  error
 }
@@ -70,6 +73,7 @@ type Hub struct {
 // before Run or Serve. Close the hub when it is not needed any more.
 func New(ctx context.Context, cfg *config.Config, opts Options) (_ *Hub, err error) {
 	h := &Hub{cfg: cfg, opts: opts, log: opts.Log, metrics: prometheus.NewRegistry()}
+	h.owner, h.looking, h.hints = leaseName(), make(chan struct{}, 1), make(chan struct{}, 1)
 	h.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	h.store, err = store.Open(ctx, cfg.Storage.URL, store.Options{Log: opts.Log})
 	if err != nil {
@@ -80,6 +84,9 @@ func New(ctx context.Context, cfg *config.Config, opts Options) (_ *Hub, err err
 			err = errors.Join(err, h.store.Close())
 		}
 	}()
+	h.leases = fanout.NewLeases(h.store, fanout.LeaseOptions{
+		Hub: h.owner, Name: ownerName(), Length: opts.leaseTime, Alone: h.store.Dialect() == store.SQLite,
+	})
 	if err := h.migrate(ctx); err != nil {
 		return nil, err
 	}
@@ -88,7 +95,9 @@ func New(ctx context.Context, cfg *config.Config, opts Options) (_ *Hub, err err
 		return nil, err
 	}
 	h.access = access.New(h.store, access.Options{Log: opts.Log, Entries: opts.AccessEntries, Features: cfg.Features})
-	h.journal = journal.New(h.store, h.mirror, journal.Options{Log: opts.Log, Registerer: h.metrics, Observer: h.access})
+	h.journal = journal.New(h.store, h.mirror, journal.Options{
+		Log: opts.Log, Registerer: h.metrics, Observer: h.access, Committed: h.committed,
+	})
 	h.sessions = session.NewSchedule(h.store, cfg.Mirror.Sessions.CleanupEvery, session.Options{
 		Keep: cfg.Mirror.Sessions.Keep, Max: cfg.Mirror.Sessions.MaxPerRun,
 	}, session.Deps{Log: opts.Log, Registerer: h.metrics})
@@ -176,15 +185,6 @@ func (o observed) Append(ctx context.Context, ev *event.Event) (journal.Receipt,
 	return receipt, err
 }
 
-// ownerName tells operators which process delivers.
-func ownerName() string {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
-	}
-	return fmt.Sprintf("%s/%d", host, os.Getpid())
-}
-
 // Handler answers the sources' webhooks on the paths that the configuration
 // names. Mount it at "/" or at those paths.
 func (h *Hub) Handler() http.Handler { return h.public }
@@ -206,6 +206,11 @@ func (h *Hub) Journal() *journal.Journal { return h.journal }
 func (h *Hub) Close() error {
 	h.closeOnce.Do(func() {
 		h.listeners.close()
+		h.aloneMu.Lock()
+		if h.alone != nil {
+			h.alone()
+		}
+		h.aloneMu.Unlock()
 		if h.tenants != nil {
 			h.closeErr = h.tenants.Close()
 		}

@@ -8,17 +8,20 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/avhub/avhub/config"
 	"github.com/avhub/avhub/core/fanout"
 	"github.com/avhub/avhub/core/plugin"
+	"github.com/rs/zerolog"
 )
 
 // plugged are the hub's plugins, which may come and go while it runs.
 type plugged struct {
-	owner   string
+	owner   string // this hub, in leases
 	metrics *fanout.Metrics
+	leases  *fanout.Leases
 
 	reloading sync.Mutex // one Reload at a time
 
@@ -26,25 +29,39 @@ type plugged struct {
 	plugins map[string]*delivered
 	ctx     context.Context // of Run; nil before
 	working sync.WaitGroup
+	steward
 }
 
-// delivered is a plugin with the consumer that serves it. It is run once; a
-// plugin that is started anew is another one.
+// delivered is a plugin as one configuration describes it, with the partitions
+// that this hub works on. One that is started anew is another delivered.
 type delivered struct {
-	name       string
-	cfg        config.Plugin   // in force; with own, only Reload looks at it
-	own        json.RawMessage // its configuration in force
-	supervisor *plugin.Supervisor
-	consumer   *fanout.Consumer
+	name    string
+	cfg     config.Plugin // of its config, own is in force
+	process *process
+	// divide: the number of partitions is the configuration's to say. Once it was
+	// put in force, another hub with a newer configuration may change it.
+	divide atomic.Bool
 
-	stop  context.CancelFunc
-	ended chan struct{} // closed when deliveries have ended
-	end   error         // why they did; set before that
-	done  chan struct{} // closed when the process has been drained, too
+	mu     sync.Mutex
+	own    json.RawMessage // its configuration in force
+	hash   string          // of that
+	closed bool            // takes no partitions any more
+	halted bool
+	parts  map[int]*part
+	done   sync.WaitGroup // of parts
+	again  again
+	keyed  string // the order by which its keys must be divided anew
+}
+
+// part is a partition that this hub works on.
+type part struct {
+	lease    *fanout.Lease
+	consumer *fanout.Consumer // nil: it is about to start
+	stop     context.CancelFunc
 }
 
 func (h *Hub) addPlugins() error {
-	h.owner, h.plugged.metrics = ownerName(), fanout.NewMetrics(h.metrics)
+	h.plugged.metrics = fanout.NewMetrics(h.metrics)
 	h.plugins = map[string]*delivered{}
 	for _, c := range h.cfg.Plugins {
 		p, err := h.newPlugin(h.cfg, c)
@@ -65,20 +82,89 @@ func (h *Hub) newPlugin(cfg *config.Config, c config.Plugin) (*delivered, error)
 	if err != nil {
 		return nil, err
 	}
-	var patience time.Duration
 	if c.Attach != "" {
-		patience = plugin.Patience
 		h.log.Warn().Str("plugin", c.Name).Msg("this plugin is attached to and not started: it is not held against " + config.LockName + ", and calls to it have no deadline")
 	}
-	supervisor := plugin.New(plugin.Spec{Name: c.Name, Command: c.Command, Env: c.Env, Attach: c.Attach, Config: own},
-		plugin.Options{Log: h.log, Pin: plugin.Locker(cfg.LockFile(), c.Name)})
-	consumer := fanout.New(
-		fanout.Config{Name: c.Name, Events: c.Events, RetryFor: c.RetryFor, ConfigHash: hash, CallTimeout: patience},
+	d := &delivered{name: c.Name, cfg: c, own: own, hash: hash, parts: map[int]*part{}}
+	d.divide.Store(true)
+	d.process = &process{log: h.log.With().Str("plugin", c.Name).Logger(), make: func() *plugin.Supervisor {
+		d.mu.Lock()
+		own := d.own
+		d.mu.Unlock()
+		return plugin.New(plugin.Spec{Name: c.Name, Command: c.Command, Env: c.Env, Attach: c.Attach, Config: own},
+			plugin.Options{Log: h.log, Pin: plugin.Locker(cfg.LockFile(), c.Name)})
+	}}
+	return d, nil
+}
+
+// partitions is into how many the configuration divides the plugin.
+func (d *delivered) partitions() int { return max(d.cfg.Partitions, 1) }
+
+func (h *Hub) newConsumer(d *delivered, lease *fanout.Lease, running *plugin.Supervisor) *fanout.Consumer {
+	var patience time.Duration
+	if d.cfg.Attach != "" {
+		patience = plugin.Patience
+	}
+	return fanout.New(
+		fanout.Config{
+			Name: d.name, Partition: lease.Partition, Partitions: lease.Partitions, Events: d.cfg.Events, RetryFor: d.cfg.RetryFor,
+			ConfigHash: d.configHash(), CallTimeout: patience,
+		},
 		fanout.Deps{
-			Store: h.store, Journal: h.journal, Mirror: h.mirror, Plugin: supervisor, Hub: h.owner,
+			Store: h.store, Journal: h.journal, Mirror: h.mirror, Plugin: running, Lease: lease, Hub: h.owner,
 			Log: h.log, Metrics: h.plugged.metrics, Observe: h.opts.OnDelivery,
 		})
-	return &delivered{name: c.Name, cfg: c, own: own, supervisor: supervisor, consumer: consumer}, nil
+}
+
+func (d *delivered) configHash() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.hash
+}
+
+// reconfigured notes that another configuration is in force.
+func (d *delivered) reconfigured(own json.RawMessage, hash string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.own, d.hash = own, hash
+	for _, p := range d.parts {
+		if p.consumer != nil {
+			p.consumer.SetConfigHash(hash)
+		}
+	}
+}
+
+// stopParts ends work on all partitions; it does not wait.
+func (d *delivered) stopParts() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, p := range d.parts {
+		p.stop()
+	}
+}
+
+// close ends work on all partitions, for good, and waits until the process has
+// been drained.
+func (d *delivered) close(ctx context.Context) error {
+	d.mu.Lock()
+	d.closed = true
+	d.mu.Unlock()
+	d.stopParts()
+	ended := make(chan struct{})
+	go func() { d.done.Wait(); close(ended) }()
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for it to be drained: %w", context.Cause(ctx))
+	}
+}
+
+// hasHalted tells whether the plugin has halted with this configuration.
+func (d *delivered) hasHalted() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.halted
 }
 
 // configHash is a fingerprint of everything that decides how a plugin behaves.
@@ -99,60 +185,76 @@ func (h *Hub) countPlugins() int {
 	return len(h.plugins)
 }
 
-// startPlugins lets all plugins work until ctx ends.
-func (h *Hub) startPlugins(ctx context.Context) {
-	h.plugged.mu.Lock()
-	defer h.plugged.mu.Unlock()
-	h.plugged.ctx = ctx
-	for _, p := range h.plugins {
-		h.start(p)
-	}
-}
-
-// start lets a plugin work. The caller holds the lock, and Run's context has not
-// ended, so that nobody has waited for the last plugin yet.
-func (h *Hub) start(p *delivered) {
-	ctx, stop := context.WithCancel(h.plugged.ctx)
-	p.stop, p.ended, p.done = stop, make(chan struct{}), make(chan struct{})
-	h.working.Go(func() {
-		defer close(p.done)
-		defer stop()
-		h.runPlugin(ctx, p)
-	})
-}
-
-// waitForPlugins returns when the last plugin has ended.
-func (h *Hub) waitForPlugins() {
-	// After this, Reload starts nothing.
-	h.plugged.mu.Lock()
-	working := &h.working
-	h.plugged.mu.Unlock()
-	working.Wait()
-}
-
-// runPlugin runs a plugin's process and delivers to it until ctx ends, the
-// plugin halts, or another hub takes over. The process is drained after the
-// last delivery.
-func (h *Hub) runPlugin(ctx context.Context, p *delivered) {
-	log := h.log.With().Str("plugin", p.name).Logger()
-	process, stop := context.WithCancel(context.WithoutCancel(ctx))
-	var running sync.WaitGroup
-	running.Go(func() {
-		if err := p.supervisor.Run(process); err != nil && process.Err() == nil {
-			log.Error().Err(err).Msg("the plugin's supervisor ended")
-		}
-	})
-	p.end = p.consumer.Run(ctx)
-	close(p.ended)
-	switch err := p.end; {
+// work serves a partition until ctx ends, the plugin halts, or the lease is
+// over; then it gives the lease back. The plugin's process is drained before
+// that, after the last delivery.
+func (h *Hub) work(ctx context.Context, d *delivered, p *part) {
+	log := h.log.With().Str("plugin", d.name).Int("partition", p.lease.Partition).Logger()
+	running := d.process.join()
+	consumer := h.newConsumer(d, p.lease, running)
+	d.mu.Lock()
+	p.consumer = consumer
+	consumer.SetConfigHash(d.hash)
+	d.mu.Unlock()
+	err := consumer.Run(ctx)
+	switch {
 	case err == nil:
 	case errors.Is(err, fanout.ErrHalted):
-		log.Error().Err(err).Msg("the plugin has halted: it gets no events until its configuration changes and is read again, by SIGHUP or a restart")
+		d.halt(log, err)
 	case errors.Is(err, fanout.ErrFenced):
-		log.Warn().Msg("another hub delivers to this plugin now; this one goes on taking events in")
+		log.Warn().Msg("the lease of these deliveries is over; another hub may have it, or this one takes it again")
+	case errors.Is(err, fanout.ErrRedivide):
+		log.Info().Msg(err.Error() + ", so its keys are divided anew")
 	default:
-		log.Error().Err(err).Msg("deliveries ended")
+		log.Error().Err(err).Msg("deliveries ended and will be started again")
 	}
-	stop()
-	running.Wait()
+	d.mu.Lock()
+	whole := d.closed || d.halted
+	d.mu.Unlock()
+	d.process.leave(whole || h.ending())
+	h.giveBack(log, p.lease)
+	d.mu.Lock()
+	delete(d.parts, p.lease.Partition)
+	d.again.after(err)
+	if errors.Is(err, fanout.ErrRedivide) {
+		d.keyed = consumer.KeyedBy()
+	}
+	d.mu.Unlock()
+	h.look()
+}
+
+// halt stops all partitions of a plugin of which one has halted, and says so
+// once.
+func (d *delivered) halt(log zerolog.Logger, why error) {
+	d.mu.Lock()
+	already := d.halted
+	d.halted = true
+	d.mu.Unlock()
+	d.stopParts()
+	if !already {
+		log.Error().Err(why).Msg("the plugin has halted: it gets no events until its configuration changes and is read again, by SIGHUP or a restart")
+	}
+}
+
+// again is when a plugin whose deliveries ended is worked on again.
+type again struct {
+	failures int
+	at       time.Time
+}
+
+const (
+	againFirst = 250 * time.Millisecond
+	againMax   = time.Minute
+)
+
+func (a *again) after(err error) {
+	switch {
+	case err == nil, errors.Is(err, fanout.ErrHalted), errors.Is(err, fanout.ErrRedivide):
+		*a = again{}
+		return
+	case errors.Is(err, fanout.ErrFenced):
+		a.failures = 0
+	}
+	a.at = time.Now().Add(min(againFirst<<min(a.failures, 10), againMax))
+	a.failures++
 }

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/avhub/avhub/config"
-	"github.com/avhub/avhub/core/fanout"
 	"github.com/avhub/avhub/core/plugin"
 	"github.com/rs/zerolog"
 )
@@ -104,26 +103,27 @@ func (h *Hub) reloadPlugin(ctx context.Context, log zerolog.Logger, p *delivered
 		return h.replace(ctx, nil, next)
 	}
 	why := p.differs(next, lock)
-	select {
-	case <-p.ended:
-		switch {
-		case errors.Is(p.end, fanout.ErrFenced):
-			log.Info().Msg("another hub delivers to this plugin, so nothing changes here")
-		case errors.Is(p.end, fanout.ErrHalted) && len(why) == 0:
-			log.Info().Msg("the plugin has halted and nothing of its configuration changed, so it is not tried again")
-		default:
-			log.Info().Strs("changed", why).Msg("the plugin was not running and is tried again")
-			return h.replace(ctx, p, next)
+	if !slices.Contains(why, "partitions") {
+		next.divide.Store(p.divide.Load())
+	}
+	running := p.process.supervisor()
+	switch {
+	case len(why) == 0 && p.hasHalted():
+		log.Info().Msg("the plugin has halted and nothing of its configuration changed, so it is not tried again")
+		return nil
+	case p.hasHalted():
+		log.Info().Strs("changed", why).Msg("the plugin was not running and is tried again")
+		return h.replace(ctx, p, next)
+	case len(why) == 0:
+		if running != nil {
+			running.Resume() // what kept it from running may be gone
 		}
 		return nil
-	default:
-	}
-	switch {
-	case len(why) == 0:
-		p.supervisor.Resume() // what kept it from running may be gone
-		return nil
+	case running == nil:
+		log.Info().Strs("changed", why).Msg("the plugin's new configuration counts when this hub delivers to it")
+		return h.replace(ctx, p, next)
 	case slices.Equal(why, []string{"config"}):
-		return h.reconfigure(ctx, log, p, next)
+		return h.reconfigure(ctx, log, p, next, running)
 	default:
 		log.Info().Strs("changed", why).Msg("the plugin is drained and started anew")
 		return h.replace(ctx, p, next)
@@ -148,7 +148,11 @@ func (p *delivered) differs(next *delivered, lock *plugin.Lock) (keys []string) 
 	if a.Attach != b.Attach {
 		keys = append(keys, "attach")
 	}
-	if b.Attach == "" && p.supervisor.Status().State == plugin.Running && !samePin(p.supervisor.Pin(), lock, p.name) {
+	if p.partitions() != next.partitions() {
+		keys = append(keys, "partitions")
+	}
+	if running := p.process.supervisor(); b.Attach == "" && running != nil && running.Status().State == plugin.Running &&
+		!samePin(running.Pin(), lock, p.name) {
 		keys = append(keys, config.LockName)
 	}
 	if string(p.own) != string(next.own) {
@@ -166,10 +170,10 @@ func samePin(is *plugin.Pin, lock *plugin.Lock, name string) bool {
 }
 
 // reconfigure gives a plugin its new configuration without starting it anew.
-func (h *Hub) reconfigure(ctx context.Context, log zerolog.Logger, p, next *delivered) error {
+func (h *Hub) reconfigure(ctx context.Context, log zerolog.Logger, p, next *delivered, running *plugin.Supervisor) error {
 	ctx, cancel := context.WithTimeout(ctx, reconfigureWithin)
 	defer cancel()
-	diags, err := p.supervisor.Reconfigure(ctx, next.own)
+	diags, err := running.Reconfigure(ctx, next.own)
 	if err != nil {
 		return fmt.Errorf("the old configuration stays in force: %w", err)
 	}
@@ -180,17 +184,10 @@ func (h *Hub) reconfigure(ctx context.Context, log zerolog.Logger, p, next *deli
 		}
 		return fmt.Errorf("it rejects its new configuration, so the old one stays in force: %s", strings.Join(lines, "; "))
 	}
-	hash, err := configHash(next.cfg, next.own)
-	if err != nil {
-		return err
-	}
-	select {
-	case <-p.ended: // it halted in the meantime, with the old one
+	if p.hasHalted() { // in the meantime, with the old one
 		return h.replace(ctx, p, next)
-	default:
 	}
-	p.consumer.SetConfigHash(hash)
-	p.cfg, p.own = next.cfg, next.own
+	p.reconfigured(next.own, next.hash)
 	log.Info().Msg("the plugin has its new configuration")
 	return nil
 }
@@ -199,13 +196,11 @@ func (h *Hub) reconfigure(ctx context.Context, log zerolog.Logger, p, next *deli
 // there is one.
 func (h *Hub) replace(ctx context.Context, old, next *delivered) error {
 	if old != nil {
-		old.stop()
-		select {
-		case <-old.done:
-		case <-ctx.Done():
-			return fmt.Errorf("waiting for it to be drained: %w", context.Cause(ctx))
+		if err := old.close(ctx); err != nil {
+			return err
 		}
 	}
+	defer h.look()
 	h.plugged.mu.Lock()
 	defer h.plugged.mu.Unlock()
 	if next == nil {
@@ -216,7 +211,6 @@ func (h *Hub) replace(ctx context.Context, old, next *delivered) error {
 	if h.plugged.ctx.Err() != nil {
 		return errors.New("the hub is ending, so it is not started")
 	}
-	h.start(next)
 	return nil
 }
 

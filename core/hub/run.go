@@ -17,8 +17,12 @@ import (
 // committed; that takes 20 seconds at most. Handlers that are still called then
 // answer 503.
 //
-// Run returns when all of that is done. Call it once.
+// Run returns when all of that is done. Call it once. On SQLite it fails at once,
+// with store.ErrNotAlone, if another hub works on the same file.
 func (h *Hub) Run(ctx context.Context) error {
+	if err := h.beAlone(); err != nil {
+		return err
+	}
 	nothing := make(chan struct{})
 	close(nothing)
 	h.run(ctx, nothing)
@@ -42,16 +46,30 @@ func (h *Hub) run(ctx context.Context, answered <-chan struct{}) {
 		})
 	}
 	parts.Go(func() { h.sessions.Run(ctx) })
-	h.startPlugins(ctx)
+	parts.Go(func() { h.runPlugins(ctx) })
 	if h.tenants != nil {
 		parts.Go(func() { h.tenants.Run(ctx) })
 	}
 	<-ctx.Done()
 	parts.Wait()
-	h.waitForPlugins()
 	<-answered
 	stopJournal()
 	journalDone.Wait()
+}
+
+// beAlone makes this the only hub on a SQLite file, until Close.
+func (h *Hub) beAlone() error {
+	h.aloneMu.Lock()
+	defer h.aloneMu.Unlock()
+	if h.alone != nil {
+		return nil
+	}
+	release, err := h.store.Alone()
+	if err != nil {
+		return fmt.Errorf("storage: %w", err)
+	}
+	h.alone = release
+	return nil
 }
 
 // listeners are the addresses that Serve answers on.
@@ -72,6 +90,10 @@ func (l listeners) close() {
 func (h *Hub) Listen(ctx context.Context) error {
 	if h.listeners.public != nil {
 		return nil
+	}
+	// It says more than that the address is in use.
+	if err := h.beAlone(); err != nil {
+		return err
 	}
 	public, err := listen.Open(ctx, listen.Options{
 		Addr: h.cfg.Server.Listen, Handler: h.public, MaxConnections: h.cfg.Server.MaxConnections, Log: h.log,

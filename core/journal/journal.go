@@ -60,6 +60,9 @@ type Options struct {
 	CommitTimeout time.Duration
 	// Observer is told of commits; nil: nobody is.
 	Observer Observer
+	// Committed is called after each commit of events, so that other hubs can be
+	// told; nil: nobody is. It must not block.
+	Committed func()
 	// Now is the clock for bookkeeping; nil: the system's.
 	Now func() time.Time
 }
@@ -83,6 +86,7 @@ type Journal struct {
 	store     *store.Store
 	projector Projector
 	observer  Observer
+	committed func()
 	log       zerolog.Logger
 	now       func() time.Time
 	metrics   metrics
@@ -134,6 +138,7 @@ func New(st *store.Store, projector Projector, opts Options) *Journal {
 		store:     st,
 		projector: projector,
 		observer:  opts.Observer,
+		committed: opts.Committed,
 		log:       opts.Log,
 		now:       opts.Now,
 		queue:     make(chan *request, opts.QueueEvents),
@@ -381,17 +386,25 @@ func (j *Journal) observed(project func(context.Context, []*event.Event) error, 
 	}
 }
 
-// Wake returns a channel that is closed after the next commit by this hub. It
-// is a hint: other hubs commit, too.
+// Wake returns a channel that is closed after the next commit by this hub, or by
+// another one that Nudge was told of. It is a hint: hints get lost.
 func (j *Journal) Wake() <-chan struct{} {
 	j.wakeMu.Lock()
 	defer j.wakeMu.Unlock()
 	return j.wake
 }
 
-func (j *Journal) wakeUp() {
+// Nudge wakes those who wait, as another hub has committed events.
+func (j *Journal) Nudge() {
 	j.wakeMu.Lock()
 	defer j.wakeMu.Unlock()
 	close(j.wake)
 	j.wake = make(chan struct{})
+}
+
+func (j *Journal) wakeUp() {
+	j.Nudge()
+	if j.committed != nil {
+		j.committed()
+	}
 }

@@ -30,7 +30,7 @@ func (s *Store) openPostgres(ctx context.Context, url string, opts Options) erro
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = connectTime
 	}
-	s.dialect = Postgres
+	s.dialect, s.config = Postgres, config
 	s.writer = stdlib.OpenDB(*config, stdlib.OptionAfterConnect(prepareConnection))
 	most := connections
 	if opts.Small {

@@ -46,7 +46,7 @@ func (s *Store) openSQLite(ctx context.Context, path string, opts Options) error
 	if err := file.Close(); err != nil {
 		return fmt.Errorf("open file: %w", err)
 	}
-	s.dialect = SQLite
+	s.dialect, s.path = SQLite, path
 	// synchronous=FULL makes a commit durable before it returns, also in a power
 	// cut; WAL alone would keep only the file consistent. The cache (16 MiB) spares
 	// the writer a tenth of its time: ids and lanes go to pages all over their

@@ -17,6 +17,7 @@ import (
 	entsql "entgo.io/ent/dialect/sql"
 	"github.com/avhub/avhub/config"
 	"github.com/avhub/avhub/ent"
+	"github.com/jackc/pgx/v5"
 	"github.com/rs/zerolog"
 )
 
@@ -54,6 +55,9 @@ type Store struct {
 	// are the same pool.
 	writer *sql.DB
 	reader *sql.DB
+
+	path   string          // of a SQLite file
+	config *pgx.ConnConfig // of a Postgres database
 
 	statements statements
 	entWriter  *ent.Client

@@ -13,6 +13,8 @@ const (
 	FieldID = "id"
 	// FieldName holds the string denoting the name field in the database.
 	FieldName = "name"
+	// FieldPlugins holds the string denoting the plugins field in the database.
+	FieldPlugins = "plugins"
 	// FieldStarted holds the string denoting the started field in the database.
 	FieldStarted = "started"
 	// FieldExpiresAt holds the string denoting the expires_at field in the database.
@@ -25,6 +27,7 @@ const (
 var Columns = []string{
 	FieldID,
 	FieldName,
+	FieldPlugins,
 	FieldStarted,
 	FieldExpiresAt,
 }
@@ -40,6 +43,8 @@ func ValidColumn(column string) bool {
 }
 
 var (
+	// DefaultPlugins holds the default value on creation for the "plugins" field.
+	DefaultPlugins string
 	// DefaultStarted holds the default value on creation for the "started" field.
 	DefaultStarted int64
 	// DefaultExpiresAt holds the default value on creation for the "expires_at" field.
@@ -57,6 +62,11 @@ func ByID(opts ...sql.OrderTermOption) OrderOption {
 // ByName orders the results by the name field.
 func ByName(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldName, opts...).ToFunc()
+}
+
+// ByPlugins orders the results by the plugins field.
+func ByPlugins(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldPlugins, opts...).ToFunc()
 }
 
 // ByStarted orders the results by the started field.

@@ -67,6 +67,11 @@ func Name(v string) predicate.HubPresence {
 	return predicate.HubPresence(sql.FieldEQ(FieldName, v))
 }
 
+// Plugins applies equality check predicate on the "plugins" field. It's identical to PluginsEQ.
+func Plugins(v string) predicate.HubPresence {
+	return predicate.HubPresence(sql.FieldEQ(FieldPlugins, v))
+}
+
 // Started applies equality check predicate on the "started" field. It's identical to StartedEQ.
 func Started(v int64) predicate.HubPresence {
 	return predicate.HubPresence(sql.FieldEQ(FieldStarted, v))
@@ -140,6 +145,71 @@ func NameEqualFold(v string) predicate.HubPresence {
 // NameContainsFold applies the ContainsFold predicate on the "name" field.
 func NameContainsFold(v string) predicate.HubPresence {
 	return predicate.HubPresence(sql.FieldContainsFold(FieldName, v))
+}
+
+// PluginsEQ applies the EQ predicate on the "plugins" field.
+func PluginsEQ(v string) predicate.HubPresence {
+	return predicate.HubPresence(sql.FieldEQ(FieldPlugins, v))
+}
+
+// PluginsNEQ applies the NEQ predicate on the "plugins" field.
+func PluginsNEQ(v string) predicate.HubPresence {
+	return predicate.HubPresence(sql.FieldNEQ(FieldPlugins, v))
+}
+
+// PluginsIn applies the In predicate on the "plugins" field.
+func PluginsIn(vs ...string) predicate.HubPresence {
+	return predicate.HubPresence(sql.FieldIn(FieldPlugins, vs...))
+}
+
+// PluginsNotIn applies the NotIn predicate on the "plugins" field.
+func PluginsNotIn(vs ...string) predicate.HubPresence {
+	return predicate.HubPresence(sql.FieldNotIn(FieldPlugins, vs...))
+}
+
+// PluginsGT applies the GT predicate on the "plugins" field.
+func PluginsGT(v string) predicate.HubPresence {
+	return predicate.HubPresence(sql.FieldGT(FieldPlugins, v))
+}
+
+// PluginsGTE applies the GTE predicate on the "plugins" field.
+func PluginsGTE(v string) predicate.HubPresence {
+	return predicate.HubPresence(sql.FieldGTE(FieldPlugins, v))
+}
+
+// PluginsLT applies the LT predicate on the "plugins" field.
+func PluginsLT(v string) predicate.HubPresence {
+	return predicate.HubPresence(sql.FieldLT(FieldPlugins, v))
+}
+
+// PluginsLTE applies the LTE predicate on the "plugins" field.
+func PluginsLTE(v string) predicate.HubPresence {
+	return predicate.HubPresence(sql.FieldLTE(FieldPlugins, v))
+}
+
+// PluginsContains applies the Contains predicate on the "plugins" field.
+func PluginsContains(v string) predicate.HubPresence {
+	return predicate.HubPresence(sql.FieldContains(FieldPlugins, v))
+}
+
+// PluginsHasPrefix applies the HasPrefix predicate on the "plugins" field.
+func PluginsHasPrefix(v string) predicate.HubPresence {
+	return predicate.HubPresence(sql.FieldHasPrefix(FieldPlugins, v))
+}
+
+// PluginsHasSuffix applies the HasSuffix predicate on the "plugins" field.
+func PluginsHasSuffix(v string) predicate.HubPresence {
+	return predicate.HubPresence(sql.FieldHasSuffix(FieldPlugins, v))
+}
+
+// PluginsEqualFold applies the EqualFold predicate on the "plugins" field.
+func PluginsEqualFold(v string) predicate.HubPresence {
+	return predicate.HubPresence(sql.FieldEqualFold(FieldPlugins, v))
+}
+
+// PluginsContainsFold applies the ContainsFold predicate on the "plugins" field.
+func PluginsContainsFold(v string) predicate.HubPresence {
+	return predicate.HubPresence(sql.FieldContainsFold(FieldPlugins, v))
 }
 
 // StartedEQ applies the EQ predicate on the "started" field.

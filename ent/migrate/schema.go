@@ -251,6 +251,7 @@ var (
 	AvhubHubsColumns = []*schema.Column{
 		{Name: "id", Type: field.TypeString, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
 		{Name: "name", Type: field.TypeString, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "plugins", Type: field.TypeString, Default: "", SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
 		{Name: "started", Type: field.TypeInt64, Default: 0},
 		{Name: "expires_at", Type: field.TypeInt64, Default: 0},
 	}
@@ -672,6 +673,7 @@ var (
 	AvhubPluginsColumns = []*schema.Column{
 		{Name: "id", Type: field.TypeString, SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
 		{Name: "partitions", Type: field.TypeInt, Default: 1},
+		{Name: "keyed_by", Type: field.TypeString, Default: "", SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
 		{Name: "paused", Type: field.TypeBool, Default: false},
 		{Name: "pause_reason", Type: field.TypeString, Default: "", SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
 		{Name: "needs_backfill", Type: field.TypeInt64, Default: 0},
@@ -840,6 +842,21 @@ var (
 		Name:       "avhub_seen_events",
 		Columns:    AvhubSeenEventsColumns,
 		PrimaryKey: []*schema.Column{AvhubSeenEventsColumns[0]},
+		Indexes: []*schema.Index{
+			{
+				Name:    "seenevent_position",
+				Unique:  false,
+				Columns: []*schema.Column{AvhubSeenEventsColumns[1]},
+			},
+			{
+				Name:    "avhub_seen_events_conflicts",
+				Unique:  false,
+				Columns: []*schema.Column{AvhubSeenEventsColumns[1]},
+				Annotation: &entsql.IndexAnnotation{
+					Where: "conflicts > 0",
+				},
+			},
+		},
 	}
 	// AvSubscriptionsColumns holds the columns for the "av_subscriptions" table.
 	AvSubscriptionsColumns = []*schema.Column{

@@ -13,6 +13,8 @@ const (
 	FieldID = "id"
 	// FieldPartitions holds the string denoting the partitions field in the database.
 	FieldPartitions = "partitions"
+	// FieldKeyedBy holds the string denoting the keyed_by field in the database.
+	FieldKeyedBy = "keyed_by"
 	// FieldPaused holds the string denoting the paused field in the database.
 	FieldPaused = "paused"
 	// FieldPauseReason holds the string denoting the pause_reason field in the database.
@@ -37,6 +39,7 @@ const (
 var Columns = []string{
 	FieldID,
 	FieldPartitions,
+	FieldKeyedBy,
 	FieldPaused,
 	FieldPauseReason,
 	FieldNeedsBackfill,
@@ -60,6 +63,8 @@ func ValidColumn(column string) bool {
 var (
 	// DefaultPartitions holds the default value on creation for the "partitions" field.
 	DefaultPartitions int
+	// DefaultKeyedBy holds the default value on creation for the "keyed_by" field.
+	DefaultKeyedBy string
 	// DefaultPaused holds the default value on creation for the "paused" field.
 	DefaultPaused bool
 	// DefaultPauseReason holds the default value on creation for the "pause_reason" field.
@@ -87,6 +92,11 @@ func ByID(opts ...sql.OrderTermOption) OrderOption {
 // ByPartitions orders the results by the partitions field.
 func ByPartitions(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldPartitions, opts...).ToFunc()
+}
+
+// ByKeyedBy orders the results by the keyed_by field.
+func ByKeyedBy(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldKeyedBy, opts...).ToFunc()
 }
 
 // ByPaused orders the results by the paused field.

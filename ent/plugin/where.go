@@ -67,6 +67,11 @@ func Partitions(v int) predicate.Plugin {
 	return predicate.Plugin(sql.FieldEQ(FieldPartitions, v))
 }
 
+// KeyedBy applies equality check predicate on the "keyed_by" field. It's identical to KeyedByEQ.
+func KeyedBy(v string) predicate.Plugin {
+	return predicate.Plugin(sql.FieldEQ(FieldKeyedBy, v))
+}
+
 // Paused applies equality check predicate on the "paused" field. It's identical to PausedEQ.
 func Paused(v bool) predicate.Plugin {
 	return predicate.Plugin(sql.FieldEQ(FieldPaused, v))
@@ -145,6 +150,71 @@ func PartitionsLT(v int) predicate.Plugin {
 // PartitionsLTE applies the LTE predicate on the "partitions" field.
 func PartitionsLTE(v int) predicate.Plugin {
 	return predicate.Plugin(sql.FieldLTE(FieldPartitions, v))
+}
+
+// KeyedByEQ applies the EQ predicate on the "keyed_by" field.
+func KeyedByEQ(v string) predicate.Plugin {
+	return predicate.Plugin(sql.FieldEQ(FieldKeyedBy, v))
+}
+
+// KeyedByNEQ applies the NEQ predicate on the "keyed_by" field.
+func KeyedByNEQ(v string) predicate.Plugin {
+	return predicate.Plugin(sql.FieldNEQ(FieldKeyedBy, v))
+}
+
+// KeyedByIn applies the In predicate on the "keyed_by" field.
+func KeyedByIn(vs ...string) predicate.Plugin {
+	return predicate.Plugin(sql.FieldIn(FieldKeyedBy, vs...))
+}
+
+// KeyedByNotIn applies the NotIn predicate on the "keyed_by" field.
+func KeyedByNotIn(vs ...string) predicate.Plugin {
+	return predicate.Plugin(sql.FieldNotIn(FieldKeyedBy, vs...))
+}
+
+// KeyedByGT applies the GT predicate on the "keyed_by" field.
+func KeyedByGT(v string) predicate.Plugin {
+	return predicate.Plugin(sql.FieldGT(FieldKeyedBy, v))
+}
+
+// KeyedByGTE applies the GTE predicate on the "keyed_by" field.
+func KeyedByGTE(v string) predicate.Plugin {
+	return predicate.Plugin(sql.FieldGTE(FieldKeyedBy, v))
+}
+
+// KeyedByLT applies the LT predicate on the "keyed_by" field.
+func KeyedByLT(v string) predicate.Plugin {
+	return predicate.Plugin(sql.FieldLT(FieldKeyedBy, v))
+}
+
+// KeyedByLTE applies the LTE predicate on the "keyed_by" field.
+func KeyedByLTE(v string) predicate.Plugin {
+	return predicate.Plugin(sql.FieldLTE(FieldKeyedBy, v))
+}
+
+// KeyedByContains applies the Contains predicate on the "keyed_by" field.
+func KeyedByContains(v string) predicate.Plugin {
+	return predicate.Plugin(sql.FieldContains(FieldKeyedBy, v))
+}
+
+// KeyedByHasPrefix applies the HasPrefix predicate on the "keyed_by" field.
+func KeyedByHasPrefix(v string) predicate.Plugin {
+	return predicate.Plugin(sql.FieldHasPrefix(FieldKeyedBy, v))
+}
+
+// KeyedByHasSuffix applies the HasSuffix predicate on the "keyed_by" field.
+func KeyedByHasSuffix(v string) predicate.Plugin {
+	return predicate.Plugin(sql.FieldHasSuffix(FieldKeyedBy, v))
+}
+
+// KeyedByEqualFold applies the EqualFold predicate on the "keyed_by" field.
+func KeyedByEqualFold(v string) predicate.Plugin {
+	return predicate.Plugin(sql.FieldEqualFold(FieldKeyedBy, v))
+}
+
+// KeyedByContainsFold applies the ContainsFold predicate on the "keyed_by" field.
+func KeyedByContainsFold(v string) predicate.Plugin {
+	return predicate.Plugin(sql.FieldContainsFold(FieldKeyedBy, v))
 }
 
 // PausedEQ applies the EQ predicate on the "paused" field.

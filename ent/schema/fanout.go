@@ -51,6 +51,8 @@ func (Plugin) Fields() []ent.Field {
 	return []ent.Field{
 		field.String("id").SchemaType(text).Comment("its name"),
 		field.Int("partitions").Default(1).Comment("into how many its keys are divided"),
+		field.String("keyed_by").SchemaType(text).Default("").
+			Comment("the order that divides its keys: tenant or subject; empty: not known yet"),
 		field.Bool("paused").Default(false).Comment("an operator wants no deliveries"),
 		field.String("pause_reason").SchemaType(text).Default(""),
 		micros("needs_backfill", "since when events are gone that it never got; 0: none are"),
@@ -73,6 +75,7 @@ func (HubPresence) Fields() []ent.Field {
 	return []ent.Field{
 		field.String("id").SchemaType(text).Comment("random: a hub that is started again is another one"),
 		field.String("name").SchemaType(text).Comment("for people: host and process"),
+		field.String("plugins").SchemaType(text).Default("").Comment("JSON: names of those that it would deliver to"),
 		micros("started", "the database's clock"),
 		micros("expires_at", "the database's clock: until then it counts as alive"),
 	}

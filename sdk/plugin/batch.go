@@ -24,6 +24,7 @@ type stateOf struct {
 type batch struct {
 	events []*pluginpb.Event
 	lanes  []lane
+	fence  int64
 
 	mu         sync.Mutex
 	verdicts   []*pluginpb.Verdict
@@ -36,6 +37,7 @@ type batch struct {
 func newBatch(req *pluginpb.DeliverRequest) *batch {
 	b := &batch{
 		events:   req.GetEvents(),
+		fence:    req.GetFence(),
 		verdicts: make([]*pluginpb.Verdict, len(req.GetEvents())),
 		running:  map[int]struct{}{},
 		states:   map[string][]byte{},

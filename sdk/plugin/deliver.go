@@ -139,7 +139,7 @@ func (s *server[C, S]) lane(ctx context.Context, sess *session[S], b *batch, l *
 		}
 		b.start(i)
 		current = i
-		v, state := s.one(ctx, sess, b.events[i], saved)
+		v, state := s.one(ctx, sess, b.events[i], b.fence, saved)
 		current = -1
 		if state != nil {
 			saved = *state
@@ -162,7 +162,7 @@ var errBusy = errors.New("the previous Deliver for this key ignored its deadline
 //
 // The state goes through JSON for every event, so that a connector behaves the
 // same however its events are split into batches.
-func (s *server[C, S]) one(ctx context.Context, sess *session[S], wire *pluginpb.Event, saved []byte) (*pluginpb.Verdict, *[]byte) {
+func (s *server[C, S]) one(ctx context.Context, sess *session[S], wire *pluginpb.Event, fence int64, saved []byte) (*pluginpb.Verdict, *[]byte) {
 	st := new(S)
 	before := s.zeroState
 	if !s.stateless && len(saved) > 0 {
@@ -180,7 +180,7 @@ func (s *server[C, S]) one(ctx context.Context, sess *session[S], wire *pluginpb
 		}
 	}
 
-	err := s.call(ctx, sess, eventFromWire(wire), st)
+	err := s.call(ctx, sess, eventFromWire(wire, fence), st)
 	var p *panicError
 	if errors.As(err, &p) {
 		return verdictToWire(wire.GetPosition(), err, s.mask), nil

@@ -46,6 +46,11 @@ type Event struct {
 	Attempt int `json:"-"`
 	// Replay tells that an operator asked for the event to be sent again.
 	Replay bool `json:"-"`
+	// Fence grows whenever another hub takes over the deliveries of the event's
+	// key. An outside that knows fencing tokens can be told it with every change,
+	// and refuse what comes with an older one: the last word of a hub that was cut
+	// off. It is 0 where no hub is.
+	Fence int64 `json:"-"`
 	// Superseded tells that newer events had already overruled all that this
 	// one says.
 	Superseded bool `json:"superseded,omitempty"`

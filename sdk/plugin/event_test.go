@@ -140,9 +140,9 @@ func TestEveryFieldOfTheWireArrives(t *testing.T) {
 		Data:     []byte(`{"x":1}`),
 		Evidence: &pluginpb.Evidence{KeyId: "kid", Signature: []byte{1}, SignedSha256: []byte{2}},
 		Entities: []*pluginpb.Entity{{Kind: "identity", Id: "u", Json: []byte(`{}`)}},
-	})
+	}, 7)
 	if !got.OccurredAt.Equal(time.UnixMicro(1_700_000_000_123_456)) || got.OccurredAt.Location() != time.UTC ||
-		got.Attempt != 3 || !got.Replay || len(got.Entities) != 1 {
+		got.Attempt != 3 || !got.Replay || got.Fence != 7 || len(got.Entities) != 1 {
 		t.Errorf("%+v", got)
 	}
 	js, err := json.Marshal(got)

@@ -15,7 +15,7 @@ import (
 // each failing key and shown in lists.
 const maxReasonBytes = 2 << 10
 
-func eventFromWire(ev *pluginpb.Event) Event {
+func eventFromWire(ev *pluginpb.Event, fence int64) Event {
 	out := Event{
 		ID:             ev.GetId(),
 		Type:           ev.GetType(),
@@ -30,6 +30,7 @@ func eventFromWire(ev *pluginpb.Event) Event {
 		OccurredAt:     time.UnixMicro(ev.GetOccurredAtUs()).UTC(),
 		Attempt:        int(ev.GetAttempt()),
 		Replay:         ev.GetReplay(),
+		Fence:          fence,
 		Superseded:     ev.GetSuperseded(),
 		ChangesOmitted: int(ev.GetChangesOmitted()),
 		Raw:            ev.GetData(),

@@ -609,7 +609,10 @@ type DeliverRequest struct {
 	Events []*Event               `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
 	// What the connector remembered for each key of this batch; a key that has
 	// no state is absent.
-	States        map[string][]byte `protobuf:"bytes,2,rep,name=states,proto3" json:"states,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	States map[string][]byte `protobuf:"bytes,2,rep,name=states,proto3" json:"states,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Grows whenever another hub takes over the keys of this batch. An outside
+	// that is told of it with every change can refuse those of an older one.
+	Fence         int64 `protobuf:"varint,3,opt,name=fence,proto3" json:"fence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -656,6 +659,13 @@ func (x *DeliverRequest) GetStates() map[string][]byte {
 		return x.States
 	}
 	return nil
+}
+
+func (x *DeliverRequest) GetFence() int64 {
+	if x != nil {
+		return x.Fence
+	}
+	return 0
 }
 
 type DeliverResponse struct {
@@ -1305,10 +1315,11 @@ const file_connector_proto_rawDesc = "" +
 	"\x10SEVERITY_WARNING\x10\x02\"\x0e\n" +
 	"\fCheckRequest\"N\n" +
 	"\rCheckResponse\x12=\n" +
-	"\vdiagnostics\x18\x01 \x03(\v2\x1b.avhub.plugin.v1.DiagnosticR\vdiagnostics\"\xc0\x01\n" +
+	"\vdiagnostics\x18\x01 \x03(\v2\x1b.avhub.plugin.v1.DiagnosticR\vdiagnostics\"\xd6\x01\n" +
 	"\x0eDeliverRequest\x12.\n" +
 	"\x06events\x18\x01 \x03(\v2\x16.avhub.plugin.v1.EventR\x06events\x12C\n" +
-	"\x06states\x18\x02 \x03(\v2+.avhub.plugin.v1.DeliverRequest.StatesEntryR\x06states\x1a9\n" +
+	"\x06states\x18\x02 \x03(\v2+.avhub.plugin.v1.DeliverRequest.StatesEntryR\x06states\x12\x14\n" +
+	"\x05fence\x18\x03 \x01(\x03R\x05fence\x1a9\n" +
 	"\vStatesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"\xc8\x01\n" +

@@ -1,0 +1,189 @@
+package fanout
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/avhub/avhub/core/plugin"
+)
+
+// claim reads where the partition stands, and makes sure that from here on no
+// commit of a former owner succeeds.
+func (c *Consumer) claim(ctx context.Context) error {
+	return c.inTx(ctx, func(ctx context.Context) error {
+		lease := c.deps.Lease
+		if lease == nil {
+			var err error
+			if lease, err = c.takeOver(ctx); err != nil {
+				return err
+			}
+		}
+		db := c.deps.Store.SQL(ctx)
+		var epoch int64
+		var state, reason, hash string
+		var raw []byte
+		err := db.Query(ctx, func(rows *sql.Rows) error {
+			return rows.Scan(&c.cursor, &epoch, &raw, &state, &reason, &hash)
+		}, `SELECT position, epoch, floors, state, reason, config_hash FROM avhub_cursors WHERE id = ?`, c.cursorID())
+		if err != nil {
+			return fmt.Errorf("read cursor: %w", err)
+		}
+		if epoch != lease.Epoch {
+			return ErrFenced
+		}
+		if state == halted && hash == c.configHash() {
+			return fmt.Errorf("%w: %s; change its configuration to start it again", ErrHalted, reason)
+		}
+		if c.floors, err = decodeFloors(raw); err != nil {
+			return err
+		}
+		c.lease = lease
+		c.window.frontier, c.window.prefix = c.cursor, c.cursor
+		if err := c.fillSlots(ctx); err != nil {
+			return err
+		}
+		where, args := c.mine()
+		return db.Query(ctx, func(rows *sql.Rows) error { return rows.Scan(&c.lanes) }, `SELECT COUNT(*) FROM avhub_lanes WHERE `+where, args...)
+	})
+}
+
+// takeOver takes the partition from whoever has it.
+func (c *Consumer) takeOver(ctx context.Context) (*Lease, error) {
+	if err := create(ctx, c.deps.Store, c.cfg.Name, c.cfg.Partitions); err != nil {
+		return nil, err
+	}
+	db := c.deps.Store.SQL(ctx)
+	if _, err := db.Exec(ctx, `INSERT INTO avhub_cursors (id, plugin, partition) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING`,
+		c.cursorID(), c.cfg.Name, c.cfg.Partition); err != nil {
+		return nil, fmt.Errorf("create cursor: %w", err)
+	}
+	var epoch int64
+	err := db.Query(ctx, func(rows *sql.Rows) error { return rows.Scan(&epoch) },
+		`UPDATE avhub_cursors SET epoch = epoch + 1, owner = ? WHERE id = ? RETURNING epoch`, c.deps.Hub, c.cursorID())
+	if err != nil {
+		return nil, fmt.Errorf("claim cursor: %w", err)
+	}
+	return newLease(c.cfg.Name, c.cfg.Partition, c.cfg.Partitions, epoch, time.Now(), 0), nil
+}
+
+// divide makes sure that the keys are divided by the order that the plugin asks
+// for.
+func (c *Consumer) divide(ctx context.Context) error {
+	if c.order == plugin.Total {
+		if c.cfg.Partitions > 1 {
+			c.halted = fmt.Sprintf("it asks for total order, so it cannot be divided into %d partitions: set partitions to 1", c.cfg.Partitions)
+		}
+		return nil
+	}
+	db, by := c.deps.Store.SQL(ctx), keyedBy(c.order)
+	if c.cfg.Partitions == 1 {
+		// With one partition there is nothing to divide.
+		_, err := db.Exec(ctx, `UPDATE avhub_plugins SET keyed_by = ? WHERE id = ? AND keyed_by <> ?`, by, c.cfg.Name, by)
+		if err != nil {
+			return fmt.Errorf("store the order of a plugin: %w", err)
+		}
+		return nil
+	}
+	_, err := db.Exec(ctx, `UPDATE avhub_plugins SET keyed_by = ? WHERE id = ? AND keyed_by = ''`, by, c.cfg.Name)
+	if err != nil {
+		return fmt.Errorf("store the order of a plugin: %w", err)
+	}
+	var is string
+	if err := db.Query(ctx, func(rows *sql.Rows) error { return rows.Scan(&is) }, `SELECT keyed_by FROM avhub_plugins WHERE id = ?`, c.cfg.Name); err != nil {
+		return fmt.Errorf("read the order of a plugin: %w", err)
+	}
+	if is != by {
+		return fmt.Errorf("%w from per %s to per %s", ErrRedivide, is, by)
+	}
+	return nil
+}
+
+// KeyedBy names the order that divides the plugin's keys, after Run has returned
+// ErrRedivide.
+func (c *Consumer) KeyedBy() string { return keyedBy(c.order) }
+
+// lost is closed when the lease is over; nil while there is none.
+func (c *Consumer) lost() <-chan struct{} {
+	if c.lease == nil {
+		return nil
+	}
+	return c.lease.Lost()
+}
+
+// killer is a plugin whose process can be ended at once.
+type killer interface{ Kill(reason string) }
+
+// watchLease ends the plugin's process if another hub may start to work on the
+// same keys. Calls in flight are not all that it may be at: a connector can go on
+// with an event after its time was up. stop ends the watching.
+func (c *Consumer) watchLease() (stop func()) {
+	done := make(chan struct{})
+	go func() {
+		select {
+		case <-done:
+			return
+		case <-c.lease.Lost():
+		}
+		if k, ok := c.deps.Plugin.(killer); ok && c.lease.isTaken() {
+			k.Kill("the lease of its deliveries ended, so another hub may go on with them")
+		}
+	}()
+	return func() { close(done) }
+}
+
+// abandon waits for the calls in flight, whose verdicts cannot be committed any
+// more: whoever works on the partition next must not meet them.
+func (c *Consumer) abandon() {
+	for c.batches+c.runs > 0 {
+		if b := <-c.results; b.run != nil || b.letters != nil {
+			c.runs--
+		} else {
+			c.batches--
+		}
+	}
+}
+
+// ahead tells up to where keys are settled beyond the cursor. What belongs to
+// lanes is none of it.
+func (c *Consumer) ahead(ctx context.Context) (map[string]int64, error) {
+	keys := map[string]int64{}
+	open := map[string]bool{} // keys with an event that is not settled
+	for _, it := range c.window.items {
+		switch {
+		case !it.settled:
+			open[it.key] = true
+		case !open[it.key]:
+			keys[it.key] = it.ev.Position
+		}
+	}
+	if len(keys) == 0 || c.lanes == 0 {
+		return keys, nil
+	}
+	lanes, err := c.laneHeads(ctx, slices.Collect(maps.Keys(keys)))
+	if err != nil {
+		return nil, fmt.Errorf("look for blocked keys: %w", err)
+	}
+	for key := range lanes {
+		delete(keys, key)
+	}
+	return keys, nil
+}
+
+// writeAhead notes keys that are settled beyond the cursor, so that whoever goes
+// on from it does not deliver that again.
+func (c *Consumer) writeAhead(ctx context.Context, ahead map[string]int64, now time.Time) error {
+	rows := make([][]any, 0, len(ahead))
+	for key, position := range ahead {
+		rows = append(rows, []any{c.laneID(key), position, now.UnixMicro()})
+	}
+	err := c.deps.Store.SQL(ctx).Insert(ctx, `INSERT INTO avhub_plugin_states (id, position, updated_at)`, rows,
+		`ON CONFLICT (id) DO UPDATE SET position = excluded.position WHERE avhub_plugin_states.position < excluded.position`)
+	if err != nil {
+		return fmt.Errorf("store what is settled beyond the cursor: %w", err)
+	}
+	return nil
+}
