@@ -47,23 +47,25 @@ func (l *Leases) RenewEvery() time.Duration { return l.length / 3 }
 // Hub is the name under which this hub owns leases.
 func (l *Leases) Hub() string { return l.hub }
 
-// Create makes the rows of plugins that have none, with as many partitions as
-// the configuration says.
+// Create makes the rows of a plugin that has none, with as many partitions as the
+// configuration says.
 func (l *Leases) Create(ctx context.Context, name string, partitions int) error {
 	return l.store.InTx(ctx, func(ctx context.Context) error { return create(ctx, l.store, name, partitions) })
 }
 
 func create(ctx context.Context, st *store.Store, name string, partitions int) error {
 	db := st.SQL(ctx)
-	created, err := db.Exec(ctx, `INSERT INTO avhub_plugins (id, partitions) VALUES (?, ?) ON CONFLICT (id) DO NOTHING`, name, partitions)
-	if err != nil {
+	if _, err := db.Exec(ctx, `INSERT INTO avhub_plugins (id, partitions) VALUES (?, ?) ON CONFLICT (id) DO NOTHING`, name, partitions); err != nil {
 		return fmt.Errorf("create plugin: %w", err)
 	}
-	if created == 0 {
-		return nil
+	var start int64
+	err := db.Query(ctx, func(rows *sql.Rows) error { return rows.Scan(&partitions, &start) },
+		`SELECT partitions, start_position FROM avhub_plugins WHERE id = ?`, name)
+	if err != nil {
+		return fmt.Errorf("read plugin: %w", err)
 	}
 	for p := range partitions {
-		_, err := db.Exec(ctx, `INSERT INTO avhub_cursors (id, plugin, partition) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING`, CursorID(name, p), name, p)
+		_, err := db.Exec(ctx, `INSERT INTO avhub_cursors (id, plugin, partition, position) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`, CursorID(name, p), name, p, start)
 		if err != nil {
 			return fmt.Errorf("create cursor: %w", err)
 		}

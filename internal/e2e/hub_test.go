@@ -34,8 +34,12 @@ var binary string // the hub's
 
 // TestMain builds the hub's binary once, or is a plugin.
 func TestMain(m *testing.M) {
-	if os.Getenv(roleName) == "recorder" {
+	switch os.Getenv(roleName) {
+	case "recorder":
 		recorder.Main()
+		return
+	case "worker":
+		worker.Main()
 		return
 	}
 	dir, err := os.MkdirTemp("", "avhub-e2e-")
@@ -82,6 +86,7 @@ type hub struct {
 	mu     sync.Mutex
 	cmd    *exec.Cmd
 	output bytes.Buffer // of all its lives, under mu
+	looker *store.Store // under mu; see look
 }
 
 func newHub(t *testing.T, storage string) *hub {
@@ -230,6 +235,21 @@ type answer struct {
 	ID       string `json:"id"`
 	Position int64  `json:"position"`
 	Reason   string `json:"reason"`
+}
+
+// look is one connection to the hub's database for those who look often.
+func (h *hub) look() *store.Store {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.looker == nil {
+		st, err := store.Open(context.Background(), h.storage, store.Options{MustExist: true})
+		if err != nil {
+			panic(err) // the tests' own database is gone
+		}
+		h.t.Cleanup(func() { _ = st.Close() })
+		h.looker = st
+	}
+	return h.looker
 }
 
 // open looks at the hub's database while it runs or after its end.
