@@ -10,8 +10,8 @@ import (
 
 // What the model has found: the shortest ways to faults that have been mended.
 func TestLaw4_WaysThatOnceLedToAFault(t *testing.T) {
-	plain := setting{order: plugin.PerTenant}
-	coalescing := setting{order: plugin.PerTenant, coalesce: true}
+	plain := setting{partitions: 1, order: plugin.PerTenant}
+	coalescing := setting{partitions: 1, order: plugin.PerTenant, coalesce: true}
 	for name, c := range map[string]struct {
 		setting
 		ops []op

@@ -19,9 +19,10 @@ import (
 // modelHub is one hub of the model: a real consumer whose loop the test is. It
 // is the plugin, too, whose calls wait until the test answers them.
 type modelHub struct {
-	w    *world
-	name string
-	c    *Consumer
+	w         *world
+	name      string
+	partition int
+	c         *Consumer
 	// calls are those that the consumer has started and not taken back.
 	calls []*modelCall
 	// starting is the call that is on its way to Deliver.
@@ -192,7 +193,10 @@ func (h *modelHub) inTx(ctx context.Context, fn func(context.Context) error) err
 }
 
 // owns tells whether no other hub has claimed since this one did.
-func (h *modelHub) owns() bool { return h.c != nil && h.c.epoch == h.w.books.epoch }
+func (h *modelHub) owns() bool { return h.c != nil && h.c.epoch == h.cursor().epoch }
+
+// cursor is what the books say of the hub's partition.
+func (h *modelHub) cursor() cursorRow { return h.w.books.cursors[h.partition] }
 
 // start begins a new life of the hub. Whatever the one before was at is lost, as
 // in a crash.
@@ -200,7 +204,10 @@ func (h *modelHub) start() {
 	h.drop()
 	w := h.w
 	c := New(
-		Config{Name: "p", Events: []string{"member.*"}, RetryFor: modelRetryFor, ConfigHash: fmt.Sprint(w.hash)},
+		Config{
+			Name: "p", Partition: h.partition, Partitions: w.partitions, Events: []string{"member.*"},
+			RetryFor: modelRetryFor, ConfigHash: fmt.Sprint(w.hash),
+		},
 		Deps{
 			Store: w.st, Journal: modelJournal{w.journal, w}, Mirror: h, Plugin: h, Hub: h.name,
 			Now:     func() time.Time { return w.now },
@@ -217,11 +224,11 @@ func (h *modelHub) start() {
 	// What the books do not tell, no former owner can add: it is to be delivered
 	// again.
 	for _, f := range w.facts {
-		if !f.booked {
+		if !f.booked && f.partition == h.partition {
 			f.fate = ""
 		}
 	}
-	halted := w.books.state == halted && w.books.hash == c.configHash()
+	halted := h.cursor().state == halted && h.cursor().hash == c.configHash()
 	switch {
 	case errors.Is(err, ErrHalted) && halted:
 		h.drop()
@@ -318,7 +325,7 @@ func (h *modelHub) commit() {
 func (h *modelHub) finish(why error) {
 	err := h.c.finish(why)
 	switch {
-	case h.w.books.state == halted && errors.Is(err, ErrHalted):
+	case h.cursor().state == halted && errors.Is(err, ErrHalted):
 	case errors.Is(err, why), errors.Is(err, errModelFault):
 	case errors.Is(err, ErrFenced) && !h.owns():
 	default:

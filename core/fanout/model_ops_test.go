@@ -51,12 +51,12 @@ func (o op) String() string {
 var modelOps = []string{
 	"nothing", "append", "append", "append", "burst", "noise", "huge",
 	"work", "work", "work", "work", "work", "answer", "answer", "answer", "answer", "answer", "answer",
-	"say", "take", "take", "begin", "hold", "clock", "clock", "clock", "start", "stop", "fault",
+	"say", "take", "take", "begin", "hold", "clock", "clock", "clock", "clock", "start", "stop", "fault",
 	"retry lanes", "retry letter", "discard lane", "discard letter", "down", "config",
 }
 
 var modelAnswers = []string{
-	"applied", "skipped", "again", "retry", "retry", "throttled", "reject", "halt", "held", "cut", "not running", "breach",
+	"applied", "applied", "applied", "skipped", "again", "retry", "retry", "throttled", "reject", "halt", "held", "cut", "not running", "breach",
 }
 
 var modelWaits = []time.Duration{
@@ -70,6 +70,9 @@ func (w *world) do(o op) {
 	}
 	w.trace = append(w.trace, o)
 	h := w.hubs[o.n%len(w.hubs)]
+	if alive := w.alive(); o.do != "start" && len(alive) > 0 {
+		h = alive[o.n%len(alive)]
+	}
 	switch o.do {
 	case "append":
 		for range o.m%3 + 1 {
@@ -125,6 +128,17 @@ func (w *world) do(o op) {
 	for _, f := range w.facts {
 		f.never = f.never || f.discard && !w.atWork(f.key)
 	}
+}
+
+// alive are the hubs that run, whether they own the deliveries or think so.
+func (w *world) alive() []*modelHub {
+	var alive []*modelHub
+	for _, h := range w.hubs {
+		if h.c != nil {
+			alive = append(alive, h)
+		}
+	}
+	return alive
 }
 
 // stop ends a hub as a shutdown does: what is in flight comes to its end.

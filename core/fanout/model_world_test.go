@@ -36,10 +36,11 @@ const (
 
 // fact is what the model knows of an event.
 type fact struct {
-	position int64
-	id, key  string
-	wanted   bool
-	huge     bool
+	position  int64
+	partition int
+	id, key   string
+	wanted    bool
+	huge      bool
 	// fate is the final verdict: applied, skipped, covered (by a later event of
 	// the key), dead, discarded; empty: none has been committed.
 	fate string
@@ -58,7 +59,7 @@ type world struct {
 	setting
 
 	now   time.Time
-	hubs  [2]*modelHub
+	hubs  []*modelHub // two for each partition, in turn
 	fault fault
 	hold  bool // calls do not begin by themselves
 	down  bool // the plugin does not answer
@@ -77,9 +78,10 @@ type world struct {
 
 // setting is what a case is about.
 type setting struct {
-	order    plugin.Order
-	coalesce bool
-	tight    bool // limits that a few events reach
+	order      plugin.Order
+	coalesce   bool
+	tight      bool // limits that a few events reach
+	partitions int
 }
 
 // failing is what the model knows of the failures of a key's first open event.
@@ -97,7 +99,6 @@ func newWorld(t rapid.TB, st *store.Store, j *journal.Journal, s setting) *world
 		states:  map[string]string{},
 		letters: map[int64]bool{},
 		failing: map[string]*failing{},
-		books:   &books{},
 		limits:  usualLimits(),
 	}
 	if s.tight {
@@ -108,11 +109,14 @@ func newWorld(t rapid.TB, st *store.Store, j *journal.Journal, s setting) *world
 			flushEvents: 5,
 		}
 	}
-	for i := range w.hubs {
-		w.hubs[i] = &modelHub{w: w, name: fmt.Sprintf("hub%d", i)}
+	if s.order == plugin.Total {
+		w.partitions = 1
+	}
+	for i := range 2 * w.partitions {
+		w.hubs = append(w.hubs, &modelHub{w: w, name: fmt.Sprintf("hub%d", i), partition: i % w.partitions})
 	}
 	ctx := context.Background()
-	for _, table := range []string{"events", "seen_events", "counters", "cursors", "lanes", "dead_letters", "plugin_states"} {
+	for _, table := range []string{"events", "seen_events", "counters", "cursors", "plugins", "lanes", "dead_letters", "plugin_states"} {
 		if _, err := st.SQL(ctx).Exec(ctx, "DELETE FROM avhub_"+table); err != nil {
 			t.Fatal(err)
 		}
@@ -137,13 +141,15 @@ func (w *world) fail(format string, args ...any) {
 	for _, o := range w.trace {
 		fmt.Fprintf(&b, "\t%s\n", o)
 	}
-	fmt.Fprintf(&b, "cursor %d of %d, epoch %d\n", w.books.cursor, len(w.facts), w.books.epoch)
+	for i, c := range w.books.cursors {
+		fmt.Fprintf(&b, "cursor of partition %d at %d of %d, epoch %d\n", i, c.position, len(w.facts), c.epoch)
+	}
 	for _, key := range slices.Sorted(maps.Keys(w.books.lanes)) {
 		l := w.books.lanes[key]
 		fmt.Fprintf(&b, "lane %s head %d attempts %d due in %s error %q\n", l.Key, l.Head, l.Attempts, max(l.NextAt.Sub(w.now), 0), l.Error)
 	}
 	for _, f := range w.facts {
-		if !f.wanted || f.booked && f.position < w.books.cursor-10 {
+		if !f.wanted || f.booked && f.position < int64(len(w.facts))-20 {
 			continue
 		}
 		fmt.Fprintf(&b, "event %d key %s fate %q booked %v\n", f.position, f.key, f.fate, f.booked)
@@ -191,7 +197,7 @@ func (w *world) append(n int, typ string, size int) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	f.position = receipt.Position
+	f.position, f.partition = receipt.Position, Slot(f.key)%w.partitions
 	w.facts = append(w.facts, f)
 	if f.position != int64(len(w.facts)) {
 		w.t.Fatalf("event %d has position %d", len(w.facts), f.position)

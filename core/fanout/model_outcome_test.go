@@ -1,0 +1,235 @@
+package fanout
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/avhub/avhub/sdk/plugin/pluginpb"
+)
+
+// outcome is what a call means for the books, once it is committed.
+type outcome struct {
+	call    *modelCall
+	written bool
+	final   map[int64]string // final verdicts
+	durable []int64          // of these, what must be in the books with the commit
+	states  map[string]string
+	failing map[string]*failing // nil: the key's failures are over
+	letters []int64             // new ones
+	retried map[int64]string    // what becomes of those that were delivered again: gone or failed
+}
+
+func (o *outcome) mustWrite() bool {
+	return len(o.durable)+len(o.states)+len(o.letters)+len(o.retried) > 0
+}
+
+func (o *outcome) String() string {
+	return fmt.Sprintf("final %v, states %v, letters %v, retried %v", o.final, o.states, o.letters, o.retried)
+}
+
+// settled works out what a call that the consumer has just taken back means.
+// Whether an event has had its time is the consumer's decision, within what is
+// known of its failures.
+func (w *world) settled(h *modelHub) {
+	out := h.taking
+	b, ch := out.call.b, h.c.unsaved
+	dead := map[int64]bool{}
+	for _, d := range ch.letters {
+		dead[d.Position] = true
+	}
+	for _, it := range b.settled {
+		if f := w.facts[it.ev.Position-1]; h.owns() && !f.booked {
+			w.fail("%s takes event %d as settled", h.name, f.position)
+		}
+	}
+	switch {
+	case out.call.req == nil && b.err == nil && b.oversized > 0:
+		f := w.facts[b.items[0].ev.Position-1]
+		if !f.huge {
+			w.fail("%s finds event %d too large", h.name, f.position)
+		}
+		if b.letters != nil {
+			out.retried[f.position] = "failed"
+		} else {
+			w.final(out, f, "dead")
+			out.letters = append(out.letters, f.position)
+		}
+	case out.call.req == nil:
+	case b.err != nil:
+		w.unanswered(out, dead)
+	default:
+		for key, state := range b.resp.GetStates() {
+			out.states[key] = string(state)
+		}
+		for i, v := range b.resp.GetVerdicts() {
+			f := w.facts[out.call.req.GetEvents()[i].GetPosition()-1]
+			switch kind := v.GetKind(); {
+			case b.letters == nil:
+				w.verdict(out, f, v, dead)
+			case kind == pluginpb.Verdict_KIND_APPLIED, kind == pluginpb.Verdict_KIND_SKIPPED:
+				out.retried[f.position] = "gone"
+			case kind == pluginpb.Verdict_KIND_RETRY, kind == pluginpb.Verdict_KIND_REJECT:
+				out.retried[f.position] = "failed"
+			}
+		}
+	}
+	for _, position := range slices.Sorted(maps.Keys(out.final)) {
+		f := w.facts[position-1]
+		if _, ok := out.states[f.key]; ok || b.run != nil {
+			out.durable = append(out.durable, position)
+		}
+	}
+	out.durable = append(out.durable, out.letters...)
+	maps.Copy(h.took, out.final)
+	for _, position := range slices.Sorted(maps.Keys(dead)) {
+		if !slices.Contains(out.letters, position) {
+			w.fail("%s gives up event %d, but must not", h.name, position)
+		}
+	}
+}
+
+func (w *world) outcomeOf(call *modelCall) *outcome {
+	return &outcome{
+		call: call, final: map[int64]string{}, states: map[string]string{},
+		failing: map[string]*failing{}, retried: map[int64]string{},
+	}
+}
+
+// final notes a last verdict, and that it stands for what the event covers.
+func (w *world) final(out *outcome, f *fact, verdict string) {
+	if w.coalesce {
+		for _, older := range w.open(out.call.hub, f.key) {
+			if older.position < f.position && out.final[older.position] == "" {
+				out.final[older.position] = "covered"
+			}
+		}
+	}
+	out.final[f.position] = verdict
+	out.failing[f.key] = nil
+}
+
+func (w *world) verdict(out *outcome, f *fact, v *pluginpb.Verdict, dead map[int64]bool) {
+	if v.GetKind() != pluginpb.Verdict_KIND_HELD {
+		delete(out.call.hub.again, f.key)
+	}
+	switch v.GetKind() {
+	case pluginpb.Verdict_KIND_AGAIN:
+		out.call.hub.again[f.key] = f.position
+	case pluginpb.Verdict_KIND_APPLIED:
+		w.final(out, f, "applied")
+	case pluginpb.Verdict_KIND_SKIPPED:
+		w.final(out, f, "skipped")
+	case pluginpb.Verdict_KIND_REJECT:
+		w.final(out, f, "dead")
+		out.letters = append(out.letters, f.position)
+	case pluginpb.Verdict_KIND_RETRY:
+		is := w.fails(out, f.key)
+		if v.GetThrottled() {
+			return
+		}
+		is.least, is.most = is.least+1, is.most+1
+		if is.counted.IsZero() {
+			is.counted = w.now
+		}
+		if must := w.now.Sub(is.counted) >= modelRetryFor; must && !dead[f.position] {
+			w.fail("event %d has failed since %s, and is not given up", f.position, w.now.Sub(is.counted))
+		}
+		w.givenUp(out, f, is, dead)
+	}
+}
+
+// unanswered: nobody knows what became of the call.
+func (w *world) unanswered(out *outcome, dead map[int64]bool) {
+	if !out.call.tried {
+		return
+	}
+	if out.call.b.letters != nil {
+		if events := out.call.req.GetEvents(); len(events) == 1 { // else it may be another one's fault
+			out.retried[events[0].GetPosition()] = "failed"
+		}
+		return
+	}
+	for _, ev := range out.call.req.GetEvents() {
+		f := w.facts[ev.GetPosition()-1]
+		delete(out.call.hub.again, f.key)
+		is := w.fails(out, f.key)
+		is.most++
+		w.givenUp(out, f, is, dead)
+	}
+}
+
+func (w *world) givenUp(out *outcome, f *fact, is *failing, dead map[int64]bool) {
+	if !dead[f.position] {
+		return
+	}
+	if w.now.Sub(is.first) < modelRetryFor {
+		w.fail("event %d is given up %s after its first failure", f.position, w.now.Sub(is.first))
+	}
+	w.final(out, f, "dead")
+	out.letters = append(out.letters, f.position)
+}
+
+// fails is what is known of a key's failures, as it will be after this one.
+func (w *world) fails(out *outcome, key string) *failing {
+	is, ok := out.failing[key]
+	switch {
+	case ok && is != nil:
+		return is
+	case !ok && w.failing[key] != nil:
+		copied := *w.failing[key]
+		is = &copied
+	default:
+		is = &failing{first: w.now}
+	}
+	out.failing[key] = is
+	return is
+}
+
+// committed notes what a transaction of the hub has made true.
+func (w *world) committed(h *modelHub) {
+	for position, verdict := range h.took {
+		if f := w.facts[position-1]; !h.kept[position] {
+			h.kept[position] = true
+			f.fate = verdict
+			delete(w.failing, f.key)
+		}
+	}
+	out := h.taking
+	if out == nil {
+		return
+	}
+	out.written = true
+	maps.Copy(w.states, out.states)
+	for key, is := range out.failing {
+		if is == nil {
+			delete(w.failing, key)
+		} else {
+			w.failing[key] = is
+		}
+	}
+	for _, position := range out.letters {
+		w.letters[position] = w.letters[position]
+		w.facts[position-1].fate = "dead"
+	}
+	for position, how := range out.retried {
+		_, ok := w.letters[position]
+		switch {
+		case !ok: // an operator was faster
+		case how == "gone":
+			delete(w.letters, position)
+			w.facts[position-1].fate = "applied"
+		default:
+			w.letters[position] = false
+		}
+	}
+	books, err := w.readBooks()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, position := range out.durable {
+		if f := w.facts[position-1]; !books.settled(f) {
+			w.fail("the verdict on event %d is committed, but the books do not tell", position)
+		}
+	}
+}
