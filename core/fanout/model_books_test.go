@@ -10,6 +10,7 @@ import (
 // books is what the database says of deliveries.
 type books struct {
 	cursors []cursorRow // by partition
+	floors  []floor     // of former divisions
 	lanes   map[string]*Lane
 	letters map[int64]*DeadLetter
 	states  map[string]keyState
@@ -28,7 +29,16 @@ func (b *books) settled(f *fact) bool {
 	if lane := b.lanes[f.key]; lane != nil {
 		return f.position < lane.Head
 	}
-	return f.position <= b.cursors[f.partition].position
+	for _, past := range b.floors {
+		key := f.tenant
+		if past.KeyedBy == bySubject {
+			key = f.subject
+		}
+		if f.position <= past.Positions[Slot(key)%past.Partitions] {
+			return true
+		}
+	}
+	return f.position <= b.cursors[Slot(f.key)%len(b.cursors)].position
 }
 
 func (w *world) readBooks() (*books, error) {
@@ -37,12 +47,15 @@ func (w *world) readBooks() (*books, error) {
 	err := db.Query(ctx, func(rows *sql.Rows) error {
 		var partition int
 		var c cursorRow
-		if err := rows.Scan(&partition, &c.position, &c.epoch, &c.state, &c.hash); err != nil {
+		var raw []byte
+		if err := rows.Scan(&partition, &c.position, &c.epoch, &c.state, &c.hash, &raw); err != nil {
 			return err
 		}
 		b.cursors[partition] = c
-		return nil
-	}, `SELECT partition, position, epoch, state, config_hash FROM avhub_cursors WHERE plugin = 'p'`)
+		floors, err := decodeFloors(raw)
+		b.floors = append(b.floors, floors...)
+		return err
+	}, `SELECT partition, position, epoch, state, config_hash, floors FROM avhub_cursors WHERE plugin = 'p'`)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +94,7 @@ func (w *world) look() {
 	}
 	w.books = now
 	for i, c := range now.cursors {
-		if before == nil {
+		if before == nil || len(before.cursors) != len(now.cursors) || w.divided {
 			break
 		}
 		switch was := before.cursors[i]; {
@@ -93,6 +106,7 @@ func (w *world) look() {
 			w.fail("the cursor of partition %d stands at %d, beyond the journal", i, c.position)
 		}
 	}
+	w.divided = false
 	for _, f := range w.facts {
 		if !f.wanted {
 			continue
@@ -198,7 +212,7 @@ func (w *world) rest() {
 		h.drop()
 	}
 	for partition := range w.partitions {
-		w.hubs[partition].start()
+		w.hubs[partition].start(partition)
 	}
 	for turn := 0; !w.settledAll(); turn++ {
 		if turn > 40+8*len(w.facts) {

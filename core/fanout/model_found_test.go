@@ -77,7 +77,7 @@ func TestLaw4_WaysThatOnceLedToAFault(t *testing.T) {
 			onModel(t, func(t *testing.T, st *store.Store, j *journal.Journal) {
 				w := newWorld(t, st, j, c.setting)
 				defer w.end()
-				w.hubs[0].start()
+				w.begin()
 				for _, o := range c.ops {
 					w.do(o)
 				}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -22,6 +23,8 @@ type modelHub struct {
 	w         *world
 	name      string
 	partition int
+	leases    *Leases
+	lease     *Lease
 	c         *Consumer
 	// calls are those that the consumer has started and not taken back.
 	calls []*modelCall
@@ -193,23 +196,50 @@ func (h *modelHub) inTx(ctx context.Context, fn func(context.Context) error) err
 }
 
 // owns tells whether no other hub has claimed since this one did.
-func (h *modelHub) owns() bool { return h.c != nil && h.c.epoch == h.cursor().epoch }
+func (h *modelHub) owns() bool { return h.lease != nil && h.lease.Epoch == h.cursor().epoch }
 
-// cursor is what the books say of the hub's partition.
-func (h *modelHub) cursor() cursorRow { return h.w.books.cursors[h.partition] }
+// cursor is what the books say of the hub's partition, if there still is one.
+func (h *modelHub) cursor() cursorRow {
+	if h.partition >= len(h.w.books.cursors) {
+		return cursorRow{}
+	}
+	return h.w.books.cursors[h.partition]
+}
+
+// take a lease whose holder's time is up: so it is, for this clock is the
+// database's, and the holder does not know yet.
+func (h *modelHub) acquire() {
+	w, ctx := h.w, context.Background()
+	w.lives++
+	h.leases = NewLeases(w.st, LeaseOptions{Hub: fmt.Sprintf("%s in life %d", h.name, w.lives), Length: time.Hour})
+	if err := h.leases.Create(ctx, "p", w.partitions); err != nil {
+		w.t.Fatal(err)
+	}
+	if _, err := w.st.SQL(ctx).Exec(ctx, `UPDATE avhub_cursors SET expires_at = 1 WHERE id = ? AND owner <> ''`, CursorID("p", h.partition)); err != nil {
+		w.t.Fatal(err)
+	}
+	lease, err := h.leases.Acquire(ctx, PartitionID{"p", h.partition}, w.partitions)
+	if err != nil || lease == nil {
+		w.fail("%s does not get the lease of partition %d: %v", h.name, h.partition, err)
+	}
+	h.lease = lease
+	w.look()
+}
 
 // start begins a new life of the hub. Whatever the one before was at is lost, as
 // in a crash.
-func (h *modelHub) start() {
+func (h *modelHub) start(partition int) {
 	h.drop()
 	w := h.w
+	h.partition = partition
+	h.acquire()
 	c := New(
 		Config{
 			Name: "p", Partition: h.partition, Partitions: w.partitions, Events: []string{"member.*"},
 			RetryFor: modelRetryFor, ConfigHash: fmt.Sprint(w.hash),
 		},
 		Deps{
-			Store: w.st, Journal: modelJournal{w.journal, w}, Mirror: h, Plugin: h, Hub: h.name,
+			Store: w.st, Journal: modelJournal{w.journal, w}, Mirror: h, Plugin: h, Hub: h.name, Lease: h.lease,
 			Now:     func() time.Time { return w.now },
 			Backoff: func(attempts int) time.Duration { return time.Duration(attempts) * modelBackoff },
 		})
@@ -224,7 +254,7 @@ func (h *modelHub) start() {
 	// What the books do not tell, no former owner can add: it is to be delivered
 	// again.
 	for _, f := range w.facts {
-		if !f.booked && f.partition == h.partition {
+		if !f.booked && w.partition(f) == h.partition {
 			f.fate = ""
 		}
 	}
@@ -237,7 +267,7 @@ func (h *modelHub) start() {
 	case halted:
 		w.fail("%s starts although the plugin has halted", h.name)
 	default:
-		if err := c.describe(); err != nil {
+		if err := errors.Join(c.describe(), c.divide(context.Background())); err != nil {
 			w.fail("%s: %v", h.name, err)
 		}
 	}
@@ -251,13 +281,18 @@ func (h *modelHub) drop() {
 		}
 		h.say(call, modelAnswer{err: errModelFault})
 	}
-	h.c, h.calls, h.taking, h.failed = nil, nil, nil, false
+	if h.lease != nil {
+		h.lease.end(false) // nobody waits for its end any more
+	}
+	h.c, h.lease, h.calls, h.taking, h.failed = nil, nil, nil, nil, false
 }
 
 // work is one turn of the consumer's loop.
 func (h *modelHub) work() {
 	switch {
 	case h.c == nil:
+	case !h.lease.held():
+		h.drop() // once its calls have ended
 	case h.taking != nil:
 		h.commit()
 	case h.c.halted != "":
@@ -324,13 +359,21 @@ func (h *modelHub) commit() {
 // answers.
 func (h *modelHub) finish(why error) {
 	err := h.c.finish(why)
+	h.w.look()
 	switch {
-	case h.cursor().state == halted && errors.Is(err, ErrHalted):
-	case errors.Is(err, why), errors.Is(err, errModelFault):
-	case errors.Is(err, ErrFenced) && !h.owns():
+	case errors.Is(err, ErrFenced) && !h.owns(), errors.Is(err, errModelFault):
+	case h.cursor().state == halted && errors.Is(err, ErrHalted), errors.Is(err, why):
+		// A new owner has nothing to do again.
+		for _, position := range slices.Sorted(maps.Keys(h.took)) {
+			if !h.w.facts[position-1].booked {
+				h.w.fail("%s ends, and leaves event %d to be delivered again", h.name, position)
+			}
+		}
+		if err := h.leases.Release(context.Background(), h.lease); err != nil {
+			h.w.t.Fatal(err)
+		}
 	default:
 		h.w.fail("%s did not finish: %v", h.name, err)
 	}
 	h.drop()
-	h.w.look()
 }

@@ -14,7 +14,7 @@ func (w *world) handedOut(call *modelCall) {
 	byKey := map[string][]*fact{}
 	for _, ev := range req.GetEvents() {
 		f := w.facts[ev.GetPosition()-1]
-		if f.id != ev.GetId() || f.key != ev.GetKey() || f.partition != h.partition || !f.wanted || f.huge && w.tight {
+		if f.id != ev.GetId() || f.key != ev.GetKey() || w.partition(f) != h.partition || !f.wanted || f.huge && w.tight {
 			w.fail("%s delivers as position %d of %s %v", h.name, ev.GetPosition(), ev.GetKey(), f)
 		}
 		if byKey[f.key] == nil {

@@ -51,7 +51,7 @@ func (o op) String() string {
 var modelOps = []string{
 	"nothing", "append", "append", "append", "burst", "noise", "huge",
 	"work", "work", "work", "work", "work", "answer", "answer", "answer", "answer", "answer", "answer",
-	"say", "take", "take", "begin", "hold", "clock", "clock", "clock", "clock", "start", "stop", "fault",
+	"say", "take", "take", "begin", "hold", "clock", "clock", "clock", "clock", "start", "start", "stop", "fault", "renew", "divide",
 	"retry lanes", "retry letter", "discard lane", "discard letter", "down", "config",
 }
 
@@ -115,7 +115,15 @@ func (w *world) do(o op) {
 	case "clock":
 		w.now = w.now.Add(modelWaits[o.n%len(modelWaits)])
 	case "start":
-		h.start()
+		h.start(o.m % w.partitions)
+	case "renew":
+		if h.lease != nil {
+			if err := h.leases.Renew(context.Background(), []string{"p"}, []*Lease{h.lease}); err != nil {
+				w.fail("renew: %v", err)
+			}
+		}
+	case "divide":
+		w.divide(o.m%modelPartitions + 1)
 	case "stop":
 		w.stop(h)
 	case "fault":
@@ -160,6 +168,27 @@ func (w *world) stop(h *modelHub) {
 	}
 	if h.c != nil {
 		h.finish(context.Canceled)
+	}
+}
+
+// divide has the plugin divided anew, while nobody holds a lease.
+func (w *world) divide(partitions int) {
+	if w.order == plugin.Total {
+		return
+	}
+	ctx := context.Background()
+	if _, err := w.st.SQL(ctx).Exec(ctx, `UPDATE avhub_cursors SET expires_at = 1 WHERE owner <> ''`); err != nil {
+		w.t.Fatal(err)
+	}
+	done, err := NewLeases(w.st, LeaseOptions{Hub: "another"}).Repartition(ctx, "p", partitions, "")
+	if err != nil || !done {
+		w.fail("cannot divide: %v", err)
+	}
+	w.partitions, w.divided = partitions, true
+	for _, f := range w.facts {
+		if !f.booked {
+			f.fate = ""
+		}
 	}
 }
 

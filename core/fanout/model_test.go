@@ -20,7 +20,7 @@ func settings() *rapid.Generator[setting] {
 			order:      rapid.SampledFrom([]plugin.Order{plugin.PerTenant, plugin.PerSubject, plugin.Total}).Draw(t, "order"),
 			coalesce:   rapid.Bool().Draw(t, "coalesce"),
 			tight:      rapid.Bool().Draw(t, "tight"),
-			partitions: rapid.IntRange(1, 2).Draw(t, "partitions"),
+			partitions: rapid.IntRange(1, modelPartitions).Draw(t, "partitions"),
 		}
 	})
 }
@@ -86,9 +86,7 @@ func TestLaw4_WhateverHappensTheBooksAreRight(t *testing.T) {
 				failed = true // until it has not; what failed is played again
 				w := newWorld(t, st, j, settings().Draw(t, "setting"))
 				defer w.end()
-				for partition := range w.partitions {
-					w.hubs[partition].start()
-				}
+				w.begin()
 				for range 3 { // longer than one
 					t.Repeat(map[string]func(*rapid.T){"": func(*rapid.T) {}, "op": func(t *rapid.T) { w.do(ops().Draw(t, "op")) }})
 				}

@@ -19,6 +19,8 @@ const (
 	modelRetryFor = 10 * time.Minute
 	modelBackoff  = 20 * time.Second
 	modelKeys     = 4
+	// modelPartitions are the most into which the model divides the plugin.
+	modelPartitions = 3
 )
 
 // fault is the next thing that fails; it happens once.
@@ -36,11 +38,11 @@ const (
 
 // fact is what the model knows of an event.
 type fact struct {
-	position  int64
-	partition int
-	id, key   string
-	wanted    bool
-	huge      bool
+	position        int64
+	id, key         string
+	tenant, subject string // the keys of the other orders
+	wanted          bool
+	huge            bool
 	// fate is the final verdict: applied, skipped, covered (by a later event of
 	// the key), dead, discarded; empty: none has been committed.
 	fate string
@@ -59,12 +61,15 @@ type world struct {
 	setting
 
 	now   time.Time
-	hubs  []*modelHub // two for each partition, in turn
+	hubs  []*modelHub
+	lives int // of all of them
 	fault fault
 	hold  bool // calls do not begin by themselves
 	down  bool // the plugin does not answer
-	hash  int  // of the configuration
-	trace []op
+	// divided: the keys were divided anew since the books were read.
+	divided bool
+	hash    int // of the configuration
+	trace   []op
 
 	facts  []*fact // by position, from 1 on
 	states map[string]string
@@ -112,8 +117,8 @@ func newWorld(t rapid.TB, st *store.Store, j *journal.Journal, s setting) *world
 	if s.order == plugin.Total {
 		w.partitions = 1
 	}
-	for i := range 2 * w.partitions {
-		w.hubs = append(w.hubs, &modelHub{w: w, name: fmt.Sprintf("hub%d", i), partition: i % w.partitions})
+	for i := range 2 * modelPartitions {
+		w.hubs = append(w.hubs, &modelHub{w: w, name: fmt.Sprintf("hub%d", i)})
 	}
 	ctx := context.Background()
 	for _, table := range []string{"events", "seen_events", "counters", "cursors", "plugins", "lanes", "dead_letters", "plugin_states"} {
@@ -166,6 +171,16 @@ func (w *world) meets(f fault) bool {
 	return true
 }
 
+// partition is the one that an event belongs to now.
+func (w *world) partition(f *fact) int { return Slot(f.key) % w.partitions }
+
+// begin starts a hub for each partition.
+func (w *world) begin() {
+	for partition := range w.partitions {
+		w.hubs[partition].start(partition)
+	}
+}
+
 // key is that of the nth tenant, or person.
 func (w *world) key(n int) string {
 	switch w.order {
@@ -197,7 +212,7 @@ func (w *world) append(n int, typ string, size int) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	f.position, f.partition = receipt.Position, Slot(f.key)%w.partitions
+	f.position, f.tenant, f.subject = receipt.Position, ev.TenantKey(), ev.Subject()
 	w.facts = append(w.facts, f)
 	if f.position != int64(len(w.facts)) {
 		w.t.Fatalf("event %d has position %d", len(w.facts), f.position)
