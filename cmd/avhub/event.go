@@ -123,11 +123,12 @@ func (c *cli) eventList() *cobra.Command {
 	flags := addConfigFlags(cmd)
 	filter := addEventFilter(cmd)
 	var since string
-	var failed, oldest bool
+	var failed, conflicts, oldest bool
 	var limit int
 	cmd.Flags().Int64Var(&filter.after, "after", 0, "only events beyond this `position`")
 	cmd.Flags().StringVar(&since, "since", "", "only events received since then: a `time` as RFC 3339, or how long ago, such as 90m or 7d")
 	cmd.Flags().BoolVar(&failed, "failed", false, "only events that the mirror could not apply")
+	cmd.Flags().BoolVar(&conflicts, "conflicts", false, "only events whose id came again with another body")
 	cmd.Flags().BoolVar(&oldest, "oldest", false, "oldest first")
 	cmd.Flags().IntVar(&limit, "limit", 50, "`number` of events")
 	asJSON := jsonFlag(cmd, "a JSON array with everything but the evidence")
@@ -142,7 +143,7 @@ func (c *cli) eventList() *cobra.Command {
 		if limit < 1 {
 			return wrongUse("--limit must be at least 1")
 		}
-		q.Failed, q.Newest, q.Limit = failed, !oldest, limit
+		q.Failed, q.Conflicts, q.Newest, q.Limit = failed, conflicts, !oldest, limit
 		return c.withData(cmd.Context(), flags, func(d data) error {
 			events, err := d.journal.Read(cmd.Context(), q)
 			if err != nil {

@@ -14,7 +14,7 @@ import (
 )
 
 func (c *cli) pluginVerbs() *cobra.Command {
-	return c.group("plugin", "Look at plugins", "", c.pluginNew(), c.pluginList(), c.pluginDescribe(), c.pluginLock(), c.pluginVerify())
+	return c.group("plugin", "Look at plugins", "", c.pluginNew(), c.pluginList(), c.pluginDescribe(), c.pluginLock(), c.pluginVerify(), c.pluginForget())
 }
 
 // pluginJSON is a plugin as --json prints it. One that has never run has no

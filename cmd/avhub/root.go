@@ -16,7 +16,7 @@ func (c *cli) root() *cobra.Command {
 			"Try it with nothing else installed: avhub dev. Set it up: avhub init.",
 		c.devVerb(), c.initVerb(), c.checkVerb(), c.serveVerb(), c.migrateVerb(), c.backfillVerb(), c.configVerbs(),
 		c.eventVerbs(), c.pluginVerbs(), c.deliveryVerbs(), c.tenantVerbs(),
-		c.accessVerbs(), c.sessionVerbs(), c.mirrorGroup(), c.verifyVerb(),
+		c.journalVerbs(), c.accessVerbs(), c.sessionVerbs(), c.mirrorGroup(), c.verifyVerb(),
 		c.versionVerb(), c.completionVerb(),
 	)
 	root.AddCommand(c.mirrorVerbs()...)
@@ -50,7 +50,7 @@ type part struct {
 func verbParts() []part {
 	return []part{
 		{"Run the hub", []string{"dev", "init", "check", "serve", "migrate", "backfill", "config"}},
-		{"Work with events and deliveries", []string{"event", "plugin", "delivery", "tenant", "verify"}},
+		{"Work with events and deliveries", []string{"event", "journal", "plugin", "delivery", "tenant", "verify"}},
 		{"Look into the mirror", []string{"org", "identity", "member", "app", "sso", "grant", "license", "subscription", "invitation", "access", "session", "mirror"}},
 	}
 }

@@ -108,6 +108,9 @@ func (c *Consumer) Run(ctx context.Context) error {
 	}
 	defer c.watchLease()()
 	defer c.deps.Metrics.forget(c.cfg)
+	if err := c.waitBackfill(ctx); err != nil {
+		return ignoreEnd(ctx, err)
+	}
 	for {
 		c.reportStatus(ctx)
 		err := c.waitReady(ctx)

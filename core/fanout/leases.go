@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/avhub/avhub/core/journal"
 	"github.com/avhub/avhub/core/store"
 )
 
@@ -64,8 +65,13 @@ func create(ctx context.Context, st *store.Store, name string, partitions int) e
 	if err != nil {
 		return fmt.Errorf("read plugin: %w", err)
 	}
+	begin, err := journal.Hold(ctx, st) // what is there now stays until the cursor says so
+	if err != nil {
+		return err
+	}
 	for p := range partitions {
-		_, err := db.Exec(ctx, `INSERT INTO avhub_cursors (id, plugin, partition, position) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`, CursorID(name, p), name, p, start)
+		_, err := db.Exec(ctx, `INSERT INTO avhub_cursors (id, plugin, partition, position) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
+			CursorID(name, p), name, p, max(start, begin-1))
 		if err != nil {
 			return fmt.Errorf("create cursor: %w", err)
 		}

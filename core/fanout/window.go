@@ -144,7 +144,7 @@ func (c *Consumer) fill(ctx context.Context) (more bool, err error) {
 
 // readOn reads what comes next in the journal, and tells up to where.
 func (c *Consumer) readOn(ctx context.Context) (events []*event.Event, frontier int64, err error) {
-	q := journal.Query{After: c.window.frontier, Limit: c.limits.readEvents, MaxBytes: c.limits.readBytes, Part: c.part()}
+	q := journal.Query{After: c.window.frontier, Limit: c.limits.readEvents, MaxBytes: c.limits.readBytes, Part: c.part(), Whole: true}
 	frontier = c.window.frontier
 	if q.Part != nil {
 		// What lies between events of this partition is passed over, too. The last
@@ -182,7 +182,7 @@ const totalKey = "all"
 
 // laneQuery reads a key's own events, up to where the main stream has come.
 func (c *Consumer) laneQuery(key string, from int64) journal.Query {
-	q := journal.Query{After: from - 1, Until: c.window.frontier, Limit: c.limits.batchEvents, MaxBytes: c.limits.batchBytes, Types: c.types}
+	q := journal.Query{After: from - 1, Until: c.window.frontier, Limit: c.limits.batchEvents, MaxBytes: c.limits.batchBytes, Types: c.types, Whole: true}
 	lane := journal.TenantLane
 	switch c.order {
 	case plugin.Total:

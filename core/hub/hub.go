@@ -16,6 +16,7 @@ import (
 	"github.com/avhub/avhub/core/event"
 	"github.com/avhub/avhub/core/fanout"
 	"github.com/avhub/avhub/core/journal"
+	"github.com/avhub/avhub/core/journal/retention"
 	"github.com/avhub/avhub/core/mirror"
 	"github.com/avhub/avhub/core/mirror/access"
 	"github.com/avhub/avhub/core/mirror/ask"
@@ -57,6 +58,8 @@ type Hub struct {
 	plugged
 	// sessions removes those that are over.
 	sessions *session.Schedule
+	// retention removes old events.
+	retention *retention.Retention
 	public   http.Handler
 	admin    http.Handler
 	listeners
@@ -104,6 +107,7 @@ func New(ctx context.Context, cfg *config.Config, opts Options) (_ *Hub, err err
 	if h.tenants, err = TenantDatabases(cfg, h.store, h.journal, opts.Log, h.metrics); err != nil {
 		return nil, err
 	}
+	h.retention = Retention(cfg, h.store, h.journal, opts.Log, h.metrics)
 	if err := h.addSources(); err != nil {
 		return nil, err
 	}
@@ -155,12 +159,13 @@ func (h *Hub) addSources() error {
 	if err != nil {
 		return err
 	}
+	bodies := source.NewBodies(int64(h.cfg.Server.MaxBodies), int64(h.cfg.Server.MaxBody), h.metrics)
 	mux := http.NewServeMux()
 	for _, c := range h.cfg.Sources {
 		s, err := source.New(source.Config{
 			Name: c.Name, Host: c.Host, JWKSURL: c.JWKSURL,
 			MaxAge: c.MaxAge, MaxAhead: c.MaxAhead, MaxBody: int64(h.cfg.Server.MaxBody),
-		}, source.Deps{Journal: observed{h.journal, h.opts.OnAppend}, Log: h.log, Metrics: metrics})
+		}, source.Deps{Journal: observed{h.journal, h.opts.OnAppend}, Log: h.log, Metrics: metrics, Bodies: bodies})
 		if err != nil {
 			return err
 		}

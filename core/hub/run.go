@@ -47,6 +47,7 @@ func (h *Hub) run(ctx context.Context, answered <-chan struct{}) {
 	}
 	parts.Go(func() { h.sessions.Run(ctx) })
 	parts.Go(func() { h.runPlugins(ctx) })
+	parts.Go(func() { h.retention.Run(ctx) })
 	if h.tenants != nil {
 		parts.Go(func() { h.tenants.Run(ctx) })
 	}

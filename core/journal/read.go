@@ -63,6 +63,8 @@ type Query struct {
 	TenantID string
 	Since    time.Time // by the hub's clock
 	Failed   bool      // only those that the mirror could not apply
+	// Conflicts selects those whose id came again with another body.
+	Conflicts bool
 
 	// Whole refuses, with ErrPruned, to pass over events that were pruned.
 	Whole bool
@@ -170,6 +172,9 @@ func (q Query) sql() (string, []any) {
 	}
 	if q.Failed {
 		add("failed <> ''")
+	}
+	if q.Conflicts {
+		add("position IN (SELECT position FROM avhub_seen_events WHERE conflicts > 0)")
 	}
 	b.WriteString(" ORDER BY position")
 	if q.Newest {

@@ -71,7 +71,9 @@ func (s *Source) receive(w http.ResponseWriter, r *http.Request) (id string, rec
 	if no != nil {
 		return "", receipt, no
 	}
-	body, no := readBody(w, r, s.cfg.MaxBody)
+	memory := &share{of: s.bodies}
+	defer memory.release()
+	body, no := readBody(w, r, s.cfg.MaxBody, memory)
 	if no != nil {
 		return "", receipt, no
 	}
@@ -174,10 +176,13 @@ func tooLarge(maxBody int64) *refusal {
 
 // readBody reads the raw body. A body that breaks off gets 408 and not 400: it
 // is the connection that failed, and 408 lets the sender repeat the request.
-func readBody(w http.ResponseWriter, r *http.Request, maxBody int64) ([]byte, *refusal) {
-	// What the client announces is not believed further than 64 KiB: memory
-	// grows with the bytes that really come.
-	body := make([]byte, 0, max(512, min(r.ContentLength+1, 64<<10)))
+//
+// The last copy of a body is made while the one before is still there, so what a
+// body costs is bounded by twice its size; memory has the larger one.
+func readBody(w http.ResponseWriter, r *http.Request, maxBody int64, memory *share) ([]byte, *refusal) {
+	// What the client announces is not believed further than that: memory grows
+	// with the bytes that really come.
+	body := make([]byte, 0, max(512, min(r.ContentLength+1, freeBody)))
 	in := http.MaxBytesReader(w, r.Body, maxBody)
 	for {
 		n, err := in.Read(body[len(body):cap(body)])
@@ -189,7 +194,13 @@ func readBody(w http.ResponseWriter, r *http.Request, maxBody int64) ([]byte, *r
 			return nil, unreadable(err, maxBody)
 		}
 		if len(body) == cap(body) {
-			grown := make([]byte, len(body), 2*cap(body))
+			size := min(2*int64(cap(body)), maxBody+1)
+			if !memory.grow(size) {
+				no := later(ReasonTooBusy, retrySoon, "too many large bodies are being read at the moment")
+				no.unread = true
+				return nil, no
+			}
+			grown := make([]byte, len(body), size)
 			copy(grown, body)
 			body = grown
 		}
@@ -220,6 +231,9 @@ func (s *Source) refuse(w http.ResponseWriter, no *refusal) {
 	case http.StatusMethodNotAllowed:
 		w.Header().Set("Allow", http.MethodPost)
 	case http.StatusRequestTimeout:
+		w.Header().Set("Connection", "close")
+	}
+	if no.unread {
 		w.Header().Set("Connection", "close")
 	}
 	s.count(outcome, no.reason)

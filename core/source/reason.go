@@ -43,6 +43,9 @@ type refusal struct {
 	reason     Reason
 	text       string        // for people; nothing of an unverified request
 	retryAfter time.Duration // of 503
+	// unread: there is more of the body, which the connection would wait for if it
+	// were kept.
+	unread bool
 }
 
 // refuse makes the answer to a fault of the sender.

@@ -6,8 +6,8 @@
 // carries their signature. Only a valid signature by a key of the provider's
 // own key set opens the door; what fails is counted under one of a fixed set of
 // reasons and leaves no other trace. A request costs at most one body of
-// Config.MaxBody, so memory is bounded by that times the listener's number of
-// connections.
+// Config.MaxBody, and all together what Bodies allows, beside a small amount for
+// each connection.
 package source
 
 import (
@@ -58,6 +58,7 @@ type Deps struct {
 	Client  *http.Client     // for the key set; nil: a default one
 	Now     func() time.Time // nil: time.Now; judges signed timestamps
 	Metrics *Metrics         // nil: counted nowhere
+	Bodies  *Bodies          // shared by all sources; nil: no bound beside MaxBody
 }
 
 // Source is the http.Handler of one source of events. Run beside it keeps its
@@ -70,6 +71,7 @@ type Source struct {
 	keys    *keySet
 	tally   tally
 	metrics *Metrics
+	bodies  *Bodies
 	// Lines that one sender could cause often are written now and then only.
 	journalLog, envelopeLog throttle
 }
@@ -120,6 +122,7 @@ func New(cfg Config, deps Deps) (*Source, error) {
 		log:     log,
 		now:     deps.Now,
 		metrics: deps.Metrics,
+		bodies:  deps.Bodies,
 		keys: &keySet{
 			url:    address,
 			log:    log,

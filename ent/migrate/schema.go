@@ -494,6 +494,11 @@ var (
 				Columns: []*schema.Column{AvhubLanesColumns[1], AvhubLanesColumns[7]},
 			},
 			{
+				Name:    "lane_plugin_head",
+				Unique:  false,
+				Columns: []*schema.Column{AvhubLanesColumns[1], AvhubLanesColumns[4]},
+			},
+			{
 				Name:    "avhub_lanes_slotless",
 				Unique:  false,
 				Columns: []*schema.Column{AvhubLanesColumns[1]},

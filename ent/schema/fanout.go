@@ -109,6 +109,7 @@ func (Lane) Fields() []ent.Field {
 func (Lane) Indexes() []ent.Index {
 	return []ent.Index{
 		index.Fields("plugin", "next_at"),
+		index.Fields("plugin", "head"),
 		index.Fields("plugin").StorageKey("avhub_lanes_slotless").Annotations(entsql.IndexWhere("slot < 0")),
 	}
 }
