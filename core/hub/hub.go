@@ -60,8 +60,8 @@ type Hub struct {
 	sessions *session.Schedule
 	// retention removes old events.
 	retention *retention.Retention
-	public   http.Handler
-	admin    http.Handler
+	public    http.Handler
+	admin     http.Handler
 	listeners
 
 	aloneMu sync.Mutex
