@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"reflect"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -37,6 +38,9 @@ type server[C, S any] struct {
 	configuring sync.Mutex // one Configure or Drain at a time
 	mu          sync.Mutex
 	current     *session[S] // nil: not configured, or drained
+	// open are the sessions that are not closed: the one in force, and those
+	// before it that still have calls.
+	open []*session[S]
 }
 
 // newServer finds the author's mistakes: bad Info, bad tags, a state that JSON
@@ -109,7 +113,7 @@ func (s *server[C, S]) Configure(ctx context.Context, req *pluginpb.ConfigureReq
 	} else {
 		s.mask.set(cfg)
 	}
-	conn, err := s.open(ctx, cfg)
+	conn, err := s.connect(ctx, cfg)
 	if err != nil {
 		return &pluginpb.ConfigureResponse{Diagnostics: failure(reason(err, s.mask))}, nil
 	}
@@ -121,18 +125,29 @@ func (s *server[C, S]) Configure(ctx context.Context, req *pluginpb.ConfigureReq
 	}
 	s.mu.Lock()
 	s.current = next
+	s.open = append(s.open, next)
 	s.mu.Unlock()
 	if old != nil {
-		old.retire()
-		go func() {
-			<-old.idle
-			s.logClose(old.close())
-		}()
+		s.retire(old)
 	}
 	return &pluginpb.ConfigureResponse{}, nil
 }
 
-func (s *server[C, S]) open(ctx context.Context, cfg C) (conn Connector[S], err error) {
+// retire lets a session start nothing more, and closes it after its last call.
+func (s *server[C, S]) retire(sess *session[S]) {
+	if !sess.retire() {
+		return
+	}
+	go func() {
+		<-sess.idle
+		s.logClose(sess.close())
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.open = slices.DeleteFunc(s.open, func(o *session[S]) bool { return o == sess })
+	}()
+}
+
+func (s *server[C, S]) connect(ctx context.Context, cfg C) (conn Connector[S], err error) {
 	err = guard(func() (err error) {
 		conn, err = s.p.Open(ctx, cfg, s.log)
 		return err
@@ -216,7 +231,8 @@ func (s *server[C, S]) check(ctx context.Context, conn Connector[S]) []*pluginpb
 }
 
 // Drain lets what is in flight finish, for at most the asked time, and closes
-// the connector. Events that have not started come back HELD.
+// the connector. Calls that began with an earlier configuration are in flight,
+// too. Events that have not started come back HELD.
 func (s *server[C, S]) Drain(ctx context.Context, req *pluginpb.DrainRequest) (*pluginpb.DrainResponse, error) {
 	if err := s.drain(ctx, time.Duration(req.GetTimeoutMs())*time.Millisecond); err != nil {
 		return nil, status.Error(codes.DeadlineExceeded, err.Error())
@@ -232,37 +248,40 @@ func (s *server[C, S]) drain(ctx context.Context, timeout time.Duration) error {
 	s.configuring.Lock()
 	defer s.configuring.Unlock()
 	s.mu.Lock()
-	sess := s.current
 	s.current = nil
+	open := slices.Clone(s.open)
 	s.mu.Unlock()
-	if sess == nil {
-		return nil
+	for _, sess := range open {
+		s.retire(sess)
 	}
-	sess.retire()
-	timer := time.NewTimer(timeout)
-	defer timer.Stop()
-	select {
-	case <-sess.idle:
-	case <-timer.C:
-	case <-ctx.Done():
+	patience, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	for _, sess := range open {
+		select {
+		case <-sess.idle:
+		case <-patience.Done():
+		}
 	}
-	sess.cancel()
-	select {
-	case <-sess.idle:
-	case <-time.After(cutShort):
-		return errors.New("draining: Deliver is still running although its context has ended; the connector was not closed")
+	for _, sess := range open {
+		sess.cancel()
 	}
-	closed := make(chan struct{})
-	go func() {
-		defer close(closed)
-		s.logClose(sess.close())
-	}()
-	select {
-	case <-closed:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("draining: waiting for Close: %w", context.Cause(ctx))
+	late := time.NewTimer(cutShort)
+	defer late.Stop()
+	for _, sess := range open {
+		select {
+		case <-sess.idle:
+		case <-late.C:
+			return errors.New("draining: Deliver is still running although its context has ended; the connector was not closed")
+		}
 	}
+	for _, sess := range open {
+		select {
+		case <-sess.closed:
+		case <-ctx.Done():
+			return fmt.Errorf("draining: waiting for Close: %w", context.Cause(ctx))
+		}
+	}
+	return nil
 }
 
 func (s *server[C, S]) session() *session[S] {

@@ -273,6 +273,103 @@ func TestDrainFinishesWhatIsInFlightHoldsTheRestAndCloses(t *testing.T) {
 	}
 }
 
+// A configuration may be replaced while it has calls, and the end may come right
+// after that.
+func TestDrainWaitsForCallsOfEarlierConfigurations(t *testing.T) {
+	t.Parallel()
+	inside, release := make(chan string, 2), make(chan struct{})
+	var open atomic.Int32
+	r := serve(t, Plugin[testConfig, testState]{Info: testInfo(),
+		Open: func(_ context.Context, cfg testConfig, _ *slog.Logger) (Connector[testState], error) {
+			open.Add(1)
+			return connector[testState]{
+				deliver: func(ctx context.Context, _ Event, _ *testState) error {
+					inside <- cfg.URL
+					select {
+					case <-release:
+					case <-ctx.Done():
+					}
+					return ctx.Err()
+				},
+				close: func() error { open.Add(-1); return nil },
+			}, nil
+		}})
+	answers := make(chan *pluginpb.DeliverResponse, 2)
+	for i, url := range []string{"first", "second"} {
+		r.mustConfigure(t, `{"url":"`+url+`"}`)
+		go func() {
+			resp, err := r.Deliver(context.Background(), batchOf([]string{"a", "b"}[i]))
+			if err != nil {
+				t.Error(err)
+			}
+			answers <- resp
+		}()
+		if got := within(t, "the event", inside); got != url {
+			t.Fatalf("the event went to %s", got)
+		}
+	}
+	r.mustConfigure(t, `{"url":"third"}`) // it has no calls
+	drained := make(chan error, 1)
+	go func() {
+		_, err := r.Drain(context.Background(), &pluginpb.DrainRequest{TimeoutMs: 10_000})
+		drained <- err
+	}()
+	for {
+		if _, err := r.Deliver(t.Context(), batchOf("c")); status.Code(err) == codes.FailedPrecondition {
+			break
+		}
+	}
+	select {
+	case err := <-drained:
+		t.Fatalf("drained while earlier configurations had calls: %v", err)
+	case <-time.After(50 * time.Millisecond): // enough for one that does not wait
+	}
+	close(release)
+	for range 2 {
+		if got := kinds(within(t, "an answer", answers)); got != "APPLIED" {
+			t.Errorf("a call of an earlier configuration: %s", got)
+		}
+	}
+	if err := within(t, "Drain", drained); err != nil {
+		t.Error(err)
+	}
+	if n := open.Load(); n != 0 {
+		t.Errorf("%d connectors are still open", n)
+	}
+}
+
+func TestDrainCutsShortCallsOfEarlierConfigurations(t *testing.T) {
+	t.Parallel()
+	inside, closed := make(chan struct{}), make(chan struct{}, 2)
+	r := serveConfigured(t, always(connector[testState]{
+		deliver: func(ctx context.Context, _ Event, _ *testState) error {
+			close(inside)
+			<-ctx.Done()
+			return ctx.Err()
+		},
+		close: func() error { closed <- struct{}{}; return nil },
+	}))
+	answer := make(chan *pluginpb.DeliverResponse, 1)
+	go func() {
+		resp, err := r.Deliver(context.Background(), batchOf("a"))
+		if err != nil {
+			t.Error(err)
+		}
+		answer <- resp
+	}()
+	within(t, "the event", inside)
+	r.mustConfigure(t, `{"url":"next"}`)
+	if _, err := r.Drain(t.Context(), &pluginpb.DrainRequest{TimeoutMs: 20}); err != nil {
+		t.Error(err)
+	}
+	if len(closed) != 2 {
+		t.Errorf("%d connectors of 2 are closed", len(closed))
+	}
+	if got := kinds(within(t, "the batch", answer)); got != "RETRY" {
+		t.Errorf("the batch that was cut short: %s", got)
+	}
+}
+
 func TestDrainCutsShortWhatTakesLongerThanItsTime(t *testing.T) {
 	t.Parallel()
 	inside, closed := make(chan struct{}), make(chan struct{})

@@ -26,13 +26,14 @@ type session[S any] struct {
 	isRetired bool
 	closeOnce sync.Once
 	closeErr  error
+	closed    chan struct{} // closed after Close
 }
 
 func newSession[S any](conn Connector[S], cfg any) *session[S] {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &session[S]{
 		conn: conn, cfg: cfg, ctx: ctx, cancel: cancel,
-		retired: make(chan struct{}), idle: make(chan struct{}),
+		retired: make(chan struct{}), idle: make(chan struct{}), closed: make(chan struct{}),
 	}
 }
 
@@ -56,23 +57,26 @@ func (s *session[S]) done() {
 	}
 }
 
-// retire lets no new event start. It may be called again.
-func (s *session[S]) retire() {
+// retire lets no new event start. It may be called again, and reports whether
+// this was the first time.
+func (s *session[S]) retire() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.isRetired {
-		return
+		return false
 	}
 	s.isRetired = true
 	close(s.retired)
 	if s.users == 0 {
 		close(s.idle)
 	}
+	return true
 }
 
 // close calls the connector's Close, once, if it has one.
 func (s *session[S]) close() error {
 	s.closeOnce.Do(func() {
+		defer close(s.closed)
 		s.cancel()
 		if c, ok := s.conn.(io.Closer); ok {
 			s.closeErr = guard(func() error { return c.Close() })
