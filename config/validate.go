@@ -148,6 +148,7 @@ func webURL(found *collector, at schema.Path, text string, query bool) {
 }
 
 func (p Plugin) validate(found *collector, at schema.Path) {
+	p.Limits.validate(found, at.Child("limits"), system)
 	for i, word := range p.Command {
 		switch {
 		case i == 0 && strings.TrimSpace(word) == "":

@@ -13,6 +13,7 @@ import (
 
 	"github.com/avhub/avhub/config"
 	"github.com/avhub/avhub/core/event"
+	"github.com/avhub/avhub/core/hub"
 	"github.com/avhub/avhub/core/journal"
 	"github.com/avhub/avhub/core/plugin"
 	"github.com/avhub/avhub/core/source"
@@ -187,7 +188,7 @@ func (c *cli) checkPlugin(ctx context.Context, v *verdict, at string, p config.P
 	}
 	ctx, cancel := context.WithTimeout(ctx, pluginWithin)
 	defer cancel()
-	diags, info, err := plugin.Check(ctx, plugin.Spec{Name: p.Name, Command: p.Command, Env: p.Env, Attach: p.Attach, Config: own},
+	diags, info, err := plugin.Check(ctx, hub.Spec(p, own),
 		plugin.Options{Log: c.logger(cfg.Log, c.err), Pin: plugin.Locker(cfg.LockFile(), p.Name)})
 	if errors.Is(err, plugin.ErrRefused) {
 		v.failed(name, "it is not the one that "+config.LockName+" names", finding{Severity: severityError, Path: at + ".command[0]", Summary: err.Error()})

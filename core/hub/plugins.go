@@ -42,15 +42,16 @@ type delivered struct {
 	// put in force, another hub with a newer configuration may change it.
 	divide atomic.Bool
 
-	mu     sync.Mutex
-	own    json.RawMessage // its configuration in force
-	hash   string          // of that
-	closed bool            // takes no partitions any more
-	halted bool
-	parts  map[int]*part
-	done   sync.WaitGroup // of parts
-	again  again
-	keyed  string // the order by which its keys must be divided anew
+	mu      sync.Mutex
+	own     json.RawMessage // its configuration in force
+	hash    string          // of that
+	secrets []string        // of its entry, to hide in what it prints
+	closed  bool            // takes no partitions any more
+	halted  bool
+	parts   map[int]*part
+	done    sync.WaitGroup // of parts
+	again   again
+	keyed   string // the order by which its keys must be divided anew
 }
 
 // part is a partition that this hub works on.
@@ -70,6 +71,7 @@ func (h *Hub) addPlugins() error {
 		}
 		h.plugins[c.Name] = p
 	}
+	h.metrics.MustRegister(plugin.NewMetrics(h.supervisors))
 	return nil
 }
 
@@ -85,14 +87,15 @@ func (h *Hub) newPlugin(cfg *config.Config, c config.Plugin) (*delivered, error)
 	if c.Attach != "" {
 		h.log.Warn().Str("plugin", c.Name).Msg("this plugin is attached to and not started: it is not held against " + config.LockName + ", and calls to it have no deadline")
 	}
-	d := &delivered{name: c.Name, cfg: c, own: own, hash: hash, parts: map[int]*part{}}
+	d := &delivered{name: c.Name, cfg: c, own: own, hash: hash, secrets: cfg.PluginSecrets(c.Name), parts: map[int]*part{}}
 	d.divide.Store(true)
 	d.process = &process{log: h.log.With().Str("plugin", c.Name).Logger(), make: func() *plugin.Supervisor {
 		d.mu.Lock()
-		own := d.own
+		own, secrets := d.own, d.secrets
 		d.mu.Unlock()
-		return plugin.New(plugin.Spec{Name: c.Name, Command: c.Command, Env: c.Env, Attach: c.Attach, Config: own},
-			plugin.Options{Log: h.log, Pin: plugin.Locker(cfg.LockFile(), c.Name)})
+		supervisor := plugin.New(Spec(c, own), plugin.Options{Log: h.log, Pin: plugin.Locker(cfg.LockFile(), c.Name)})
+		supervisor.Hide(secrets...)
+		return supervisor
 	}}
 	return d, nil
 }

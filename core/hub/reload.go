@@ -23,8 +23,8 @@ const reconfigureWithin = time.Minute
 
 // Reload puts the plugins of another configuration in force, while Run works. A
 // changed config is given to the running process; when the plugin rejects it,
-// the old one stays. A plugin whose command, environment, types, retries or lock
-// changed is drained and started anew, by itself. New ones are started, and
+// the old one stays. A plugin whose command, environment, types, limits, retries or
+// lock changed is drained and started anew, by itself. New ones are started, and
 // those that are gone are drained. One that has halted is tried again when its
 // configuration changed. Everything else of the configuration stays as it is
 // until the hub is restarted.
@@ -123,6 +123,7 @@ func (h *Hub) reloadPlugin(ctx context.Context, log zerolog.Logger, p *delivered
 		log.Info().Strs("changed", why).Msg("the plugin's new configuration counts when this hub delivers to it")
 		return h.replace(ctx, p, next)
 	case slices.Equal(why, []string{"config"}):
+		p.hide(running, next.secrets)
 		return h.reconfigure(ctx, log, p, next, running)
 	default:
 		log.Info().Strs("changed", why).Msg("the plugin is drained and started anew")
@@ -144,6 +145,9 @@ func (p *delivered) differs(next *delivered, lock *plugin.Lock) (keys []string) 
 	}
 	if a.RetryFor != b.RetryFor {
 		keys = append(keys, "retry_for")
+	}
+	if !sameLimits(a.Limits, b.Limits) {
+		keys = append(keys, "limits")
 	}
 	if a.Attach != b.Attach {
 		keys = append(keys, "attach")

@@ -44,6 +44,9 @@ type instance struct {
 
 // launch starts a process and connects to it. When it fails, nothing is left.
 func launch(ctx context.Context, spec Spec, opts Options) (*instance, error) {
+	if spec.Limits != (Limits{}) && !canLimit {
+		return nil, errors.New("starting the plugin: it has limits, and this system has no way to enforce them: take them out")
+	}
 	dir, err := newSocketDir(opts.RunDir, spec.Name)
 	if err != nil {
 		return nil, err
@@ -61,6 +64,8 @@ func launch(ctx context.Context, spec Spec, opts Options) (*instance, error) {
 		return nil, err
 	}
 
+	out := newGate(opts)
+
 	// The library makes the process in the middle of its start, which may have
 	// been given up by then.
 	var mu sync.Mutex
@@ -77,7 +82,7 @@ func launch(ctx context.Context, spec Spec, opts Options) (*instance, error) {
 			plugin.ProtocolVersion: {plugin.ServiceName: wireClient{}},
 		},
 		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
-		RunnerFunc: runnerFunc(spec, prog, opts.Log, keys.env, opts.timing.noDeathSignal, func(p *process) {
+		RunnerFunc: runnerFunc(spec, prog, out, keys.env, opts.timing.noDeathSignal, func(p *process) {
 			mu.Lock()
 			defer mu.Unlock()
 			proc = p
@@ -89,8 +94,8 @@ func launch(ctx context.Context, spec Spec, opts Options) (*instance, error) {
 		SkipHostEnv:      true,
 		StartTimeout:     opts.timing.start + time.Minute, // the deadline below comes first
 		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: dir.path},
-		SyncStdout:       stdoutLog{opts.Log, "stdout"},
-		SyncStderr:       stdoutLog{opts.Log, "stderr"},
+		SyncStdout:       stdoutLog{out, "stdout"},
+		SyncStderr:       stdoutLog{out, "stderr"},
 		Logger:           hclog.NewNullLogger(),
 		GRPCDialOptions: []grpc.DialOption{grpc.WithDefaultCallOptions(
 			grpc.MaxCallRecvMsgSize(plugin.MaxMessageBytes),
@@ -141,7 +146,7 @@ func launch(ctx context.Context, spec Spec, opts Options) (*instance, error) {
 			_ = proc.Kill(ctx)
 			<-proc.exited
 			// The process's own words say more than that the library heard nothing.
-			if proc.endedByItself() {
+			if proc.atFault() {
 				crash := proc.crash()
 				crash.text = "it ended before the handshake: " + crash.end()
 				err = fmt.Errorf("starting the plugin: %w", crash)

@@ -26,7 +26,7 @@ const (
 
 // readLines calls f for every line of r, cut to maxLineBytes, until r ends.
 func readLines(r io.Reader, f func(line []byte)) {
-	br := bufio.NewReaderSize(r, maxLineBytes)
+	br := bufio.NewReaderSize(&paced{r: r, left: readRate}, maxLineBytes)
 	for {
 		line, err := br.ReadSlice('\n')
 		if len(line) > 0 {
@@ -47,7 +47,7 @@ func readLines(r io.Reader, f func(line []byte)) {
 var handshakePattern = regexp.MustCompile(`1\|\d+\|(unix|tcp)\|[^|]*\|grpc(\|.*)?$`)
 
 // readStdout passes the handshake line on to w, and logs the rest.
-func readStdout(r io.Reader, w *io.PipeWriter, log zerolog.Logger) {
+func readStdout(r io.Reader, w *io.PipeWriter, out *gate) {
 	found := false
 	readLines(r, func(line []byte) {
 		if !found {
@@ -57,8 +57,8 @@ func readStdout(r io.Reader, w *io.PipeWriter, log zerolog.Logger) {
 				line = line[:at[0]]
 			}
 		}
-		if text := printable(line); text != "" {
-			log.Debug().Str("stream", "stdout").Msg(text)
+		if text := printable(out.hidden.hide(line)); text != "" {
+			out.event(zerolog.DebugLevel, len(text)).Str("stream", "stdout").Msg(text)
 		}
 	})
 	_ = w.Close()
@@ -66,14 +66,14 @@ func readStdout(r io.Reader, w *io.PipeWriter, log zerolog.Logger) {
 
 // stdoutLog logs what a connector prints to its redirected standard streams.
 type stdoutLog struct {
-	log    zerolog.Logger
+	out    *gate
 	stream string
 }
 
 func (s stdoutLog) Write(p []byte) (int, error) {
 	for line := range bytes.Lines(p) {
-		if text := printable(line); text != "" {
-			s.log.Debug().Str("stream", s.stream).Msg(text)
+		if text := printable(s.out.hidden.hide(line)); text != "" {
+			s.out.event(zerolog.DebugLevel, len(text)).Str("stream", s.stream).Msg(text)
 		}
 	}
 	return len(p), nil
@@ -81,15 +81,16 @@ func (s stdoutLog) Write(p []byte) (int, error) {
 
 // readStderr logs every line: those in hclog's JSON form with their level and
 // fields, others as they are. tail keeps the one that tells most about an end.
-func readStderr(r io.Reader, log zerolog.Logger, tail *lastLine) {
+func readStderr(r io.Reader, out *gate, tail *lastLine) {
 	crashing := false
 	readLines(r, func(line []byte) {
+		line = out.hidden.hide(line)
 		text := printable(line)
 		if text == "" {
 			return
 		}
 		tail.add(text, crashing || lastWords(text))
-		if logJSON(line, log, tail) {
+		if logJSON(line, out, tail) {
 			return
 		}
 		// The runtime's last words; a stack follows.
@@ -102,7 +103,7 @@ func readStderr(r io.Reader, log zerolog.Logger, tail *lastLine) {
 		if crashing {
 			level = zerolog.ErrorLevel
 		}
-		log.WithLevel(level).Str("stream", "stderr").Msg(text)
+		out.event(level, len(text)).Str("stream", "stderr").Msg(text)
 	})
 }
 
@@ -111,7 +112,7 @@ func lastWords(text string) bool {
 }
 
 // logJSON logs a line of hclog's JSON form; false if it is not one.
-func logJSON(line []byte, log zerolog.Logger, tail *lastLine) bool {
+func logJSON(line []byte, out *gate, tail *lastLine) bool {
 	if len(line) == 0 || line[0] != '{' {
 		return false
 	}
@@ -131,7 +132,7 @@ func logJSON(line []byte, log zerolog.Logger, tail *lastLine) bool {
 	if level == zerolog.ErrorLevel {
 		tail.set(message, false)
 	}
-	e := log.WithLevel(level)
+	e := out.event(level, len(line))
 	if !e.Enabled() {
 		return true
 	}

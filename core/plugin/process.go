@@ -18,7 +18,6 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin/runner"
-	"github.com/rs/zerolog"
 )
 
 // process is one started connector process, as the handshake's library wants a
@@ -26,7 +25,7 @@ import (
 // long lines, lose levels, and panic on a log line whose message is a number.
 type process struct {
 	spec          Spec
-	log           zerolog.Logger
+	out           *gate // for what it prints
 	noDeathSignal bool
 
 	cmd    *exec.Cmd
@@ -55,7 +54,7 @@ type program struct {
 
 // newProcess prepares a process. handshake is the environment that the library
 // wants to pass.
-func newProcess(spec Spec, prog program, log zerolog.Logger, handshake []string, noDeathSignal bool) *process {
+func newProcess(spec Spec, prog program, out *gate, handshake []string, noDeathSignal bool) *process {
 	cmd := exec.Command(prog.file, spec.Command[1:]...)
 	cmd.Args[0] = prog.name
 	cmd.Dir = spec.Dir
@@ -65,9 +64,10 @@ func newProcess(spec Spec, prog program, log zerolog.Logger, handshake []string,
 	for k, v := range spec.Env {
 		cmd.Env = append(cmd.Env, k+"="+v)
 	}
+	cmd.Env = append(cmd.Env, spec.Limits.environment(spec.Env)...)
 	cmd.Env = append(cmd.Env, handshake...)
 	return &process{
-		spec: spec, log: log, noDeathSignal: noDeathSignal, cmd: cmd,
+		spec: spec, out: out, noDeathSignal: noDeathSignal, cmd: cmd,
 		exited: make(chan struct{}),
 	}
 }
@@ -124,6 +124,13 @@ func (p *process) Start(context.Context) error {
 		return fmt.Errorf("starting the plugin: %w", err)
 	}
 	p.started = true
+	var limitErr error
+	if most := p.spec.Limits.OpenFiles; most > 0 {
+		limitErr = limitFiles(p.cmd.Process.Pid, most)
+	}
+	if p.spec.Limits.any() {
+		go p.enforce(p.spec.Limits)
+	}
 	for _, f := range []*os.File{pipes[0][0], pipes[1][1], pipes[2][1]} {
 		_ = f.Close()
 	}
@@ -131,13 +138,13 @@ func (p *process) Start(context.Context) error {
 	p.stdout = handshake
 	go func() {
 		defer readers.Done()
-		readStdout(pipes[1][0], lines, p.log)
+		readStdout(pipes[1][0], lines, p.out)
 	}()
 	go func() {
 		defer readers.Done()
-		readStderr(pipes[2][0], p.log, &p.tail)
+		readStderr(pipes[2][0], p.out, &p.tail)
 	}()
-	return nil
+	return limitErr
 }
 
 // outputGrace is how long output is read after the end of the process, whose
@@ -161,6 +168,7 @@ func (p *process) wait(readers *sync.WaitGroup, stdout, stderr *os.File) {
 	_ = stdout.Close()
 	_ = stderr.Close()
 	<-read
+	p.out.end()
 	p.exit = err
 	close(p.exited)
 }
@@ -267,13 +275,6 @@ func (p *process) atFault() bool {
 	return !p.cut || p.fault != "" || !p.signalled()
 }
 
-// endedByItself tells, of a process that has ended, that Kill was not why.
-func (p *process) endedByItself() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return !p.cut || !p.signalled()
-}
-
 // hasExited tells whether the process has ended, waiting for at most d.
 func (p *process) hasExited(d time.Duration) bool {
 	select {
@@ -291,9 +292,9 @@ func (p *process) hasExited(d time.Duration) bool {
 
 // runnerFunc makes the library start this process, with the variable that tells
 // it the hub's certificate, and tells made of it.
-func runnerFunc(spec Spec, prog program, log zerolog.Logger, keys string, noDeathSignal bool, made func(*process)) func(hclog.Logger, *exec.Cmd, string) (runner.Runner, error) {
+func runnerFunc(spec Spec, prog program, out *gate, keys string, noDeathSignal bool, made func(*process)) func(hclog.Logger, *exec.Cmd, string) (runner.Runner, error) {
 	return func(_ hclog.Logger, cmd *exec.Cmd, _ string) (runner.Runner, error) {
-		p := newProcess(spec, prog, log, append(cmd.Env, keys), noDeathSignal)
+		p := newProcess(spec, prog, out, append(cmd.Env, keys), noDeathSignal)
 		made(p)
 		return p, nil
 	}

@@ -55,6 +55,11 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, foreignMain(true))
 	case "deaf":
 		fmt.Fprintln(os.Stderr, foreignMain(false))
+	case "hog":
+		hold(1 << 30)
+		select {}
+	case "spinner":
+		spin(context.Background())
 	case "hub":
 		hubMain()
 	}
@@ -153,7 +158,7 @@ func (c conn) Deliver(ctx context.Context, ev plugin.Event, st *state) error {
 	case "after":
 		return plugin.RetryAfter(time.Second, errors.New("slow down"))
 	}
-	return nil
+	return c.greedy(ctx, ev.Type)
 }
 
 // hubMain runs a supervisor until it is killed, and tells the connector's pid.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -32,6 +33,9 @@ type Spec struct {
 	// started with its verb debug. Command, Env and Dir are not used then, and
 	// Options.Pin is not asked.
 	Attach string
+	// Limits bound what the process takes. They work on Linux; elsewhere a
+	// process that has some is not started.
+	Limits Limits
 	// Config is the connector's own configuration, a JSON object.
 	Config json.RawMessage
 }
@@ -70,8 +74,10 @@ type timing struct {
 	crash      backoff
 	reject     backoff
 
-	beforeExec    func() // called when the program was checked, before it is run
-	noDeathSignal bool   // leaves ending an orphan to the leash alone
+	dropped       *atomic.Int64 // counts lines that were not logged; the supervisor's
+	hidden        *mask         // secrets; the supervisor's
+	beforeExec    func()        // called when the program was checked, before it is run
+	noDeathSignal bool          // leaves ending an orphan to the leash alone
 }
 
 func (t timing) withDefaults() timing {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/avhub/avhub/sdk/plugin/pluginpb"
@@ -27,6 +28,11 @@ type Supervisor struct {
 	live    *instance     // nil: there is nothing to deliver to
 	turn    chan struct{} // closed and replaced when live changes
 	crashes crashes
+	present *instance     // the process that there is, also while it starts and ends
+	spent   time.Duration // CPU time of those before it
+	mostCPU time.Duration // that was told
+	dropped atomic.Int64  // lines of its log that were left out
+	hidden  mask
 	ran     bool
 	ended   bool
 }
@@ -35,11 +41,13 @@ type Supervisor struct {
 func New(spec Spec, opts Options) *Supervisor {
 	opts.Log = opts.Log.With().Str("plugin", spec.Name).Logger()
 	opts.timing = opts.timing.withDefaults()
-	return &Supervisor{
+	s := &Supervisor{
 		spec: spec, opts: opts, wake: make(chan struct{}, 1),
 		status: Status{State: Stopped, Since: time.Now()},
 		turn:   make(chan struct{}),
 	}
+	s.opts.timing.dropped, s.opts.timing.hidden = &s.dropped, &s.hidden
+	return s
 }
 
 // Run keeps the connector running until ctx ends. Then no new batch is taken,
@@ -166,6 +174,7 @@ func (s *Supervisor) start(ctx context.Context) (*instance, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.attend(inst)
 	info, err := inst.describe(ctx)
 	if err == nil {
 		s.mu.Lock()
@@ -175,6 +184,7 @@ func (s *Supervisor) start(ctx context.Context) (*instance, error) {
 	}
 	if err != nil {
 		inst.killNow()
+		s.attend(nil)
 		return nil, err
 	}
 	return inst, nil
@@ -221,6 +231,7 @@ func (s *Supervisor) serve(ctx context.Context, inst *instance) error {
 	s.mu.Lock()
 	s.setLive(nil)
 	s.mu.Unlock()
+	defer s.attend(nil)
 	w := inst.wish()
 	if err != nil && (w == nil || w.now) {
 		inst.killNow()
