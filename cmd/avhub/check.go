@@ -102,13 +102,15 @@ func (c *cli) checkVerb() *cobra.Command {
 		Long: "Reads the configuration, looks whether the plugins' programs are there and are those that\n" +
 			"avhub.lock names, opens the database without changing it, and starts each plugin once to\n" +
 			"have it judge its own configuration. Tells everything that is wrong at once, with its place\n" +
-			"and the way out. With --online the sources' key sets are fetched, too. Exit code 1 if there\n" +
-			"is an error; warnings are none.",
+			"and the way out. Exit code 1 if there is an error; warnings are none.\n\n" +
+			"With --online the sources' key sets are fetched, and each plugin is configured for a moment\n" +
+			"and asked whether it reaches its outside: the key is valid, the server answers. It delivers\n" +
+			"nothing and changes nothing there.",
 		Args: noArgs,
 	}
 	flags := addConfigFlags(cmd)
 	flags.addLogLevel(cmd)
-	online := cmd.Flags().Bool("online", false, "fetch the key set of each source")
+	online := cmd.Flags().Bool("online", false, "fetch the key set of each source, and ask each plugin whether it reaches its outside")
 	asJSON := jsonFlag(cmd, "a JSON object")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		v, err := c.check(cmd.Context(), flags, *online)
@@ -153,7 +155,7 @@ func (c *cli) check(ctx context.Context, flags *configFlags, online bool) (*verd
 			checkKeySet(ctx, v, i, s)
 		}
 	}
-	c.checkPlugins(ctx, v, cfg)
+	c.checkPlugins(ctx, v, cfg, online)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

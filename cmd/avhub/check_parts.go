@@ -160,7 +160,7 @@ func (noJournal) Append(context.Context, *event.Event) (journal.Receipt, error) 
 }
 
 // checkPlugins has each plugin judge its own configuration.
-func (c *cli) checkPlugins(ctx context.Context, v *verdict, cfg *config.Config) {
+func (c *cli) checkPlugins(ctx context.Context, v *verdict, cfg *config.Config, online bool) {
 	missing := map[string]bool{}
 	var broken *config.Error
 	if err := cfg.CheckFiles(); errors.As(err, &broken) {
@@ -175,11 +175,11 @@ func (c *cli) checkPlugins(ctx context.Context, v *verdict, cfg *config.Config) 
 			v.failed("plugin "+p.Name, "its program cannot be run")
 			continue
 		}
-		c.checkPlugin(ctx, v, at, p, cfg)
+		c.checkPlugin(ctx, v, at, p, cfg, online)
 	}
 }
 
-func (c *cli) checkPlugin(ctx context.Context, v *verdict, at string, p config.Plugin, cfg *config.Config) {
+func (c *cli) checkPlugin(ctx context.Context, v *verdict, at string, p config.Plugin, cfg *config.Config, online bool) {
 	name := "plugin " + p.Name
 	own, err := p.ConfigJSON()
 	if err != nil {
@@ -188,8 +188,15 @@ func (c *cli) checkPlugin(ctx context.Context, v *verdict, at string, p config.P
 	}
 	ctx, cancel := context.WithTimeout(ctx, pluginWithin)
 	defer cancel()
-	diags, info, err := plugin.Check(ctx, hub.Spec(p, own),
-		plugin.Options{Log: c.logger(cfg.Log, c.err), Pin: plugin.Locker(cfg.LockFile(), p.Name)})
+	opts := plugin.Options{Log: c.logger(cfg.Log, c.err), Pin: plugin.Locker(cfg.LockFile(), p.Name)}
+	var diags []plugin.Diagnostic
+	var reached plugin.Reached
+	var info plugin.Info
+	if online {
+		diags, reached, info, err = plugin.CheckOnline(ctx, hub.Spec(p, own), opts)
+	} else {
+		diags, info, err = plugin.Check(ctx, hub.Spec(p, own), opts)
+	}
 	if errors.Is(err, plugin.ErrRefused) {
 		v.failed(name, "it is not the one that "+config.LockName+" names", finding{Severity: severityError, Path: at + ".command[0]", Summary: err.Error()})
 		return
@@ -221,5 +228,29 @@ func (c *cli) checkPlugin(ctx context.Context, v *verdict, at string, p config.P
 		v.failed(name, detail+" rejects its configuration")
 		return
 	}
+	if v.unreached(at, reached.Problems) {
+		v.failed(name, detail+" does not reach its outside")
+		return
+	}
+	if reached.Answered {
+		detail += ": no complaint about its outside"
+	}
 	v.passed(name, detail)
+}
+
+// unreached adds what keeps a plugin from its outside, and tells whether there
+// is something.
+func (v *verdict) unreached(at string, problems []plugin.Diagnostic) (wrong bool) {
+	for _, d := range problems {
+		f := finding{Severity: severityWarning, Path: at, Summary: d.Summary, Detail: d.Detail}
+		if d.Path != "" {
+			f.Path += ".config." + d.Path
+		}
+		if d.Severity == plugin.SeverityError {
+			f.Severity, wrong = severityError, true
+			f.Summary = "it cannot work with its outside: " + f.Summary
+		}
+		v.Problems = append(v.Problems, f)
+	}
+	return wrong
 }

@@ -116,6 +116,46 @@ func TestCheckPlacesWhatAConnectorRejects(t *testing.T) {
 	}
 }
 
+func TestCheckOnlineAsksPluginsAboutTheirOutside(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "avhub.yaml"), `plugins:
+  - name: near
+    command: [`+program(t, "avhub-strict")+`]
+    config: { token: tok_canary, region: eu }
+  - name: far
+    command: [`+program(t, "avhub-strict")+`]
+    config: { token: tok_canary, region: us }
+  - name: silent
+    command: [`+program(t, "avhub-notify")+`]
+    config: { url: "http://127.0.0.1:1/" }
+`)
+	if got := run(t, dir, "check"); got.code != 0 || strings.Contains(got.out+got.err, "outside") {
+		t.Errorf("offline: exit code %d\n%s%s", got.code, got.out, got.err)
+	}
+	got := run(t, dir, "check", "--online")
+	for _, want := range []string{"plugin near    strict 1: no complaint about its outside", "plugin far     strict 1 does not reach its outside"} {
+		if !strings.Contains(got.out, want) {
+			t.Errorf("it does not say %q:\n%s", want, got.out)
+		}
+	}
+	if want := "error: avhub.yaml:5:5: plugins[1] (far): it cannot work with its outside: the API answers 401: the key (redacted) of us was revoked"; got.code != 1 ||
+		!strings.Contains(got.err, want) || strings.Contains(got.err, "canary") {
+		t.Errorf("exit code %d, not %q:\n%s", got.code, want, got.err)
+	}
+	var told verdict
+	if err := json.Unmarshal([]byte(run(t, dir, "check", "--online", "--json").out), &told); err != nil {
+		t.Fatal(err)
+	}
+	ok := map[string]bool{}
+	for _, c := range told.Checks {
+		ok[c.Name] = c.OK
+	}
+	if told.OK || !ok["plugin near"] || ok["plugin far"] || !ok["plugin silent"] || len(told.Problems) != 2 { // and no sources
+		t.Errorf("%+v", told)
+	}
+}
+
 func TestCheckChangesNoDatabase(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

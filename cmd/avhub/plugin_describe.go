@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/avhub/avhub/config"
+	"github.com/avhub/avhub/core/hub"
 	"github.com/avhub/avhub/core/plugin"
 	"github.com/spf13/cobra"
 )
@@ -52,9 +53,7 @@ func (c *cli) pluginDescribe() *cobra.Command {
 		ctx, cancel := context.WithTimeout(cmd.Context(), pluginWithin)
 		defer cancel()
 		// Whether its configuration is good is check's business.
-		_, info, err := plugin.Check(ctx, plugin.Spec{
-			Name: args[0], Command: cfg.Plugins[i].Command, Env: cfg.Plugins[i].Env, Attach: cfg.Plugins[i].Attach, Config: json.RawMessage("{}"),
-		}, plugin.Options{Log: c.logger(cfg.Log, c.err), Pin: plugin.Locker(cfg.LockFile(), args[0])})
+		_, info, err := plugin.Check(ctx, hub.Spec(cfg.Plugins[i], json.RawMessage("{}")), plugin.Options{Log: c.logger(cfg.Log, c.err), Pin: plugin.Locker(cfg.LockFile(), args[0])})
 		if err != nil {
 			return fmt.Errorf("asking plugin %s: %w; `avhub check` looks at its configuration", args[0], err)
 		}

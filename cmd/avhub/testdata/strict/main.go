@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 
 	"github.com/avhub/avhub/sdk/plugin"
@@ -25,15 +26,23 @@ type plan struct {
 	Price int `json:"price" doc:"In cents." required:"true" min:"0"`
 }
 
-type connector struct{}
+type connector struct{ region string }
 
 func (connector) Deliver(context.Context, plugin.Event, *struct{}) error { return nil }
+
+// Check tells that America is out of reach.
+func (c connector) Check(context.Context) error {
+	if c.region == "us" {
+		return errors.New("the API answers 401: the key tok_canary of " + c.region + " was revoked; make another one")
+	}
+	return nil
+}
 
 func main() {
 	plugin.Plugin[config, struct{}]{
 		Info: plugin.Info{Name: "strict", Version: "1", Summary: "has many rules", Events: []string{"*"}},
-		Open: func(context.Context, config, *slog.Logger) (plugin.Connector[struct{}], error) {
-			return connector{}, nil
+		Open: func(_ context.Context, cfg config, _ *slog.Logger) (plugin.Connector[struct{}], error) {
+			return connector{cfg.Region}, nil
 		},
 	}.Main()
 }
