@@ -59,6 +59,10 @@ func NewServer(t testing.TB) *Server {
 // URL returns the URL of the server's one database, which is empty at first.
 func (s *Server) URL() string { return s.address("postgres") }
 
+// Socket is the unix socket on which the server answers, for what stands between
+// it and its clients. Who comes by it is taken for a local user.
+func (s *Server) Socket() string { return filepath.Join(s.dir, ".s.PGSQL.5432") }
+
 // Start starts the server after Stop or Kill9, and returns when it answers.
 func (s *Server) Start() {
 	s.t.Helper()
