@@ -16,7 +16,7 @@ COMMANDS := $(patsubst %/main.go,%,$(wildcard cmd/avhub/main.go plugins/*/main.g
 	$(filter-out examples/embed/main.go,$(wildcard examples/*/main.go)))
 BINARIES := $(foreach c,$(COMMANDS),$(if $(filter cmd/avhub,$(c)),bin/avhub,bin/avhub-$(notdir $(c))))
 
-.PHONY: help build run test lint fmt generate migration migration-sum check-generated golden fuzz bench clean $(BINARIES)
+.PHONY: help build run test lint fmt generate migration migration-sum check-generated golden fuzz bench torture clean $(BINARIES)
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | awk -F'|' '{ printf "  %-16s %s\n", $$1, $$2 }'
@@ -65,6 +65,10 @@ fuzz: ## run every fuzz function for a few seconds
 
 bench: ## measure against the goals; prints one table
 	CGO_ENABLED=0 go test -run '^$$' -bench . -timeout 60m ./internal/bench
+
+torture: ## kill everything again and again under load: make torture KILLS=500 DURATION=10m SEED=7 RATE=120
+	go test -count=1 -v -timeout 24h -run '^TestLaw[78]_.*Tortur' ./internal/torture \
+		-torture.kills=$(or $(KILLS),200) -torture.duration=$(or $(DURATION),0) -torture.seed=$(or $(SEED),0) -torture.rate=$(or $(RATE),120)
 
 clean: ## remove what was built
 	rm -rf bin coverage.out

@@ -14,10 +14,11 @@ const (
 	stopHub      = "hubs stopped"
 	refuse       = "hubs away"
 	cutCable     = "cables cut"
+	revived      = "hubs started again" // that had ended because their database was away
 )
 
 func deeds() []string {
-	return []string{killHub, killPlugin, killDatabase, stopPlugin, stopHub, refuse, cutCable}
+	return []string{killHub, killPlugin, killDatabase, stopPlugin, stopHub, refuse, cutCable, revived}
 }
 
 // act does one thing at random.
@@ -49,6 +50,7 @@ func (r *rig) act() {
 		h.end(syscall.SIGKILL)
 		r.count[killHub]++
 		r.count[refuse]++
+		h.away = true
 		r.later(r.between(200*time.Millisecond, 2*time.Second), func() { r.must(h.start()) })
 	case r.cable != nil:
 		r.count[cutCable]++

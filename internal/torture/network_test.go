@@ -109,7 +109,11 @@ func (p *proxy) copy(to, from net.Conn) {
 func (p *proxy) freeze() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.gate = make(chan struct{})
+	select {
+	case <-p.gate:
+		p.gate = make(chan struct{})
+	default: // it is frozen
+	}
 }
 
 // refuse ends all connections, and takes none until open.
@@ -142,10 +146,12 @@ func (p *proxy) cut() {
 
 // balancer hands requests to one hub after the other. It knows nothing of their
 // health.
-func balancer(t testing.TB, hubs []*hub) string {
-	t.Helper()
+func (r *rig) balancer() string {
+	r.t.Helper()
+	hubs := r.hubs
 	var next atomic.Int64
 	lb := &httputil.ReverseProxy{
+		Transport: r.transport,
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme = "http"
 			r.Out.URL.Host = hubs[int(next.Add(1))%len(hubs)].address
@@ -156,6 +162,6 @@ func balancer(t testing.TB, hubs []*hub) string {
 		},
 	}
 	server := httptest.NewServer(lb)
-	t.Cleanup(server.Close)
+	r.t.Cleanup(server.Close)
 	return server.URL
 }

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -22,36 +21,26 @@ type hub struct {
 	name           string
 	dir            string
 	address, admin string
-	output         tail
 
 	cmd     *exec.Cmd
 	exited  chan struct{}
 	stopped bool // by SIGSTOP
+	away    bool // it is not to run now
 }
 
-// tail keeps the end of what a hub prints.
-type tail struct {
-	mu   sync.Mutex
-	text []byte
-}
+// output is the file of everything that the hub printed in all its lives.
+func (h *hub) output() string { return filepath.Join(h.dir, "output") }
 
-const tailKept = 64 << 10
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.text = append(t.text, p...)
-	if extra := len(t.text) - tailKept; extra > 0 {
-		t.text = append(t.text[:0], t.text[extra:]...)
+// tail is the end of that.
+func (h *hub) tail() []byte {
+	text, err := os.ReadFile(h.output())
+	if err != nil {
+		return []byte(err.Error())
 	}
-	return len(p), nil
+	return text[max(0, len(text)-tailShown):]
 }
 
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return string(t.text)
-}
+const tailShown = 16 << 10
 
 // receivers are the plugins of every hub: name and behaviour are the same.
 func receivers() []string { return []string{"counter", "plain", "slow", "flaky"} }
@@ -108,10 +97,15 @@ func (h *hub) running() bool {
 
 // start launches the hub; it need not be ready when start returns.
 func (h *hub) start() error {
+	output, err := os.OpenFile(h.output(), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer output.Close() // the hub has its own handle
 	cmd := exec.Command(binary, "serve")
 	cmd.Dir = h.dir
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}
-	cmd.Stdout, cmd.Stderr = &h.output, &h.output
+	cmd.Stdout, cmd.Stderr = output, output
 	if err := cmd.Start(); err != nil {
 		return err
 	}
@@ -120,7 +114,7 @@ func (h *hub) start() error {
 		_ = cmd.Wait() // how it ended is not asked for
 		close(exited)
 	}()
-	h.cmd, h.exited, h.stopped = cmd, exited, false
+	h.cmd, h.exited, h.stopped, h.away = cmd, exited, false, false
 	return nil
 }
 

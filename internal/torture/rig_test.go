@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -73,8 +74,9 @@ type rig struct {
 	storage   string
 	store     *store.Store
 	hubs      []*hub
-	database  *pgtest.Server // nil: SQLite
-	cable     *proxy         // between the last hub and the database
+	database  *pgtest.Server  // nil: SQLite
+	cable     *proxy          // between the last hub and the database
+	transport *http.Transport // of all requests
 
 	count map[string]int // of what was done
 	undo  []undo
@@ -100,6 +102,7 @@ func newRig(t *testing.T, shortKills int, short time.Duration) *rig {
 	case r.kills == 0:
 		r.kills = int(r.duration / (800 * time.Millisecond))
 	}
+	r.transport = &http.Transport{MaxIdleConnsPerHost: senders}
 	r.random = rand.New(rand.NewPCG(uint64(r.seed), 1))
 	r.provider = provider.New(t)
 	r.dir = t.TempDir()
@@ -114,12 +117,11 @@ func newRig(t *testing.T, shortKills int, short time.Duration) *rig {
 	return r
 }
 
-// build starts the world: hubs on one database.
-func (r *rig) build(hubs int) {
+// build starts the world: hubs on one database, on SQLite or on Postgres.
+func (r *rig) build(hubs int, postgres bool) {
 	r.t.Helper()
-	if hubs == 1 {
-		r.storage = "sqlite://" + filepath.Join(r.dir, "hub.db")
-	} else {
+	r.storage = "sqlite://" + filepath.Join(r.dir, "hub.db")
+	if postgres {
 		r.database = pgtest.NewServer(r.t)
 		r.storage = r.database.URL()
 		r.cable = newProxy(r.t, r.database.Socket())
@@ -135,7 +137,7 @@ func (r *rig) build(hubs int) {
 		for _, h := range r.hubs {
 			h.end(syscall.SIGKILL)
 			if r.t.Failed() {
-				r.t.Logf("the end of what %s printed:\n%s", h.name, h.output.String())
+				r.t.Logf("the end of what %s printed:\n%s", h.name, h.tail())
 			}
 		}
 	})
@@ -198,7 +200,8 @@ func (r *rig) rest(d time.Duration) {
 		if len(r.undo) > 0 {
 			wait = min(wait, time.Until(r.undo[0].at))
 		}
-		time.Sleep(wait)
+		time.Sleep(min(wait, 250*time.Millisecond))
+		r.revive()
 		for len(r.undo) > 0 && !time.Now().Before(r.undo[0].at) {
 			u := r.undo[0]
 			r.undo = r.undo[1:]
@@ -206,6 +209,17 @@ func (r *rig) rest(d time.Duration) {
 		}
 		if !time.Now().Before(end) {
 			return
+		}
+	}
+}
+
+// revive starts hubs that ended by themselves, as a service manager does: one does
+// not start while its database is away.
+func (r *rig) revive() {
+	for _, h := range r.hubs {
+		if !h.running() && !h.away {
+			r.count[revived]++
+			r.must(h.start())
 		}
 	}
 }
@@ -260,6 +274,7 @@ func (r *rig) calm() {
 		for _, p := range list {
 			waiting = waiting || p.Lag > 0 || p.Lanes > 0 || p.DeadLetters > 0
 		}
+		r.revive()
 		if waiting && time.Since(retried) > 2*time.Second {
 			retried = time.Now()
 			for _, p := range receivers() {

@@ -46,7 +46,7 @@ func (r *rig) startLoad(ctx context.Context, url string) *load {
 	r.t.Cleanup(func() { _ = note.Close() })
 	l := &load{
 		r: r, url: url + "/hook", note: note, acked: map[string]bool{},
-		client: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: senders}},
+		client: &http.Client{Timeout: 10 * time.Second, Transport: r.transport},
 	}
 	gap := time.Second * senders / time.Duration(r.rate)
 	for s := range senders {
