@@ -23,7 +23,6 @@ type judge struct {
 	keys    memo[keyAt, followedKey]
 	high    map[int]int64 // of each plugin, the highest position in the scratch database
 	runs    map[runOf]int64
-	newer   int64
 }
 
 type eventAt struct {

@@ -62,7 +62,7 @@ sources:
 plugins:
 `, h.address, h.admin, storage, r.provider.URL)
 	for _, p := range receivers() {
-		fmt.Fprintf(&config, "  - { name: %s, command: [%q], env: { TORTURE_RECEIVER: %s }, config: { plugin: %s, dir: %q, seed: %d }%s }\n",
+		fmt.Fprintf(&config, "  - { name: %s, command: [%q], env: { TORTURE_RECEIVER: %s }, config: { plugin: %s, dir: %q, seed: %d }, partitions: %d }\n",
 			p, receiver, p, p, r.logs, r.seed%1_000_000, r.partitions)
 	}
 	if err := os.WriteFile(h.config(), config.Bytes(), 0o600); err != nil {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/avhub/avhub/core/fanout"
+	"github.com/avhub/avhub/core/plugin"
 	"github.com/avhub/avhub/core/store"
 	"github.com/avhub/avhub/internal/pgtest"
 	"github.com/avhub/avhub/internal/provider"
@@ -29,7 +30,7 @@ var (
 	keepFlag     = flag.String("torture.keep", "", "a folder that keeps databases and logs")
 )
 
-const patience = 2 * time.Minute
+const patience = 4 * time.Minute
 
 // binary and receiver are built by TestMain, without the race detector.
 var binary, receiver string
@@ -67,7 +68,7 @@ type rig struct {
 	rate       int
 	kills      int
 	duration   time.Duration
-	partitions string // of the receivers, in the configuration
+	partitions int // of each receiver
 
 	dir, logs string
 	provider  *provider.Provider
@@ -90,7 +91,7 @@ type undo struct {
 }
 
 func newRig(t *testing.T, shortKills int, short time.Duration) *rig {
-	r := &rig{t: t, seed: *seedFlag, rate: *rateFlag, kills: *killsFlag, duration: *durationFlag, count: map[string]int{}}
+	r := &rig{t: t, seed: *seedFlag, rate: *rateFlag, kills: *killsFlag, duration: *durationFlag, partitions: 1, count: map[string]int{}}
 	if r.seed == 0 {
 		r.seed = time.Now().UnixNano() % 1_000_000_000
 	}
@@ -256,7 +257,7 @@ func (r *rig) calm() {
 		}
 	}
 	begin := time.Now()
-	retried := time.Time{}
+	retried, ended := time.Time{}, time.Time{}
 	ctx := context.Background()
 	defer func() {
 		if r.t.Failed() {
@@ -272,6 +273,14 @@ func (r *rig) calm() {
 		}
 		waiting := false
 		for _, p := range list {
+			if p.State == string(plugin.Quarantined) && time.Since(ended) > 30*time.Second {
+				// Its process was killed too often: an operator has to want it again.
+				r.count[lifted]++
+				ended = time.Now()
+				for _, h := range r.hubs {
+					h.end(syscall.SIGTERM)
+				}
+			}
 			waiting = waiting || p.Lag > 0 || p.Lanes > 0 || p.DeadLetters > 0
 		}
 		r.revive()

@@ -126,7 +126,6 @@ func (l *load) acknowledge(id string) {
 // end waits for the senders, and makes sure that what they noted is on disk.
 func (l *load) end() {
 	l.finished.Wait()
-	l.client.CloseIdleConnections()
 	if err := l.note.Sync(); err != nil {
 		l.r.t.Error(err)
 	}

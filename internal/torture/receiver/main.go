@@ -84,7 +84,7 @@ func (r *receiver) deliver(ctx context.Context, ev plugin.Event, before *int64) 
 	}
 	if e := r.log.write(line{
 		Began: began, Plugin: r.cfg.Plugin, Position: ev.Position, ID: ev.ID, Key: ev.Key, Attempt: ev.Attempt,
-		Replay: ev.Replay, Verdict: verdict, State: before,
+		Replay: ev.Replay, Fence: ev.Fence, Verdict: verdict, State: before,
 	}); e != nil {
 		return plugin.Halt(fmt.Errorf("log the delivery: %w", e))
 	}
