@@ -133,6 +133,7 @@ func (e *engine) describe(ctx context.Context) error {
 func (e *engine) newProvider(salt string) *provider {
 	p := newProvider(e.info.GetOrder(), salt)
 	p.bodies = slices.Contains(e.info.GetFeatures(), plugin.FeatureBody)
+	p.counts = slices.Contains(e.info.GetFeatures(), plugin.FeatureCounts)
 	return p
 }
 

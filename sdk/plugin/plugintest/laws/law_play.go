@@ -18,10 +18,7 @@ const orderTotal = pluginpb.Order_ORDER_TOTAL
 func (p *provider) current(ev *pluginpb.Event) *pluginpb.Event {
 	out := copyOf(ev)
 	for _, e := range out.GetEntities() {
-		e.Json = nil
-		if have, ok := p.rows[ref{e.GetKind(), e.GetId()}]; ok {
-			e.Json = mustJSON(have)
-		}
+		e.Json = p.shown(ref{e.GetKind(), e.GetId()})
 	}
 	return out
 }

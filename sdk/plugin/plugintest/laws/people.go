@@ -67,6 +67,12 @@ func (p *provider) person(s step, what string) *draft {
 	return d
 }
 
+// between says whose a membership, an access or a license is.
+func between(r row, tenant, person ref) row {
+	r["organization_id"], r["identity_id"] = tenant.id, person.id
+	return r
+}
+
 // relation is a membership, an access or a license: between a person and a
 // tenant, and the application of the envelope.
 func (p *provider) relation(s step, family, what string) *draft {
@@ -94,14 +100,14 @@ func (p *provider) relation(s step, family, what string) *draft {
 			return nil
 		}
 		now = row{"status": "active", "value": roles()[s.value%len(roles())]}
-		d.rows[at] = now
+		d.rows[at] = between(now, org, person)
 	case "role_changed", "changed":
 		if now == nil {
 			now = row{"status": "active", "value": "member"}
 		}
 		next := pickOther(roles(), s.value, now["value"])
 		relationData(d.data, "previous_", family, now["value"])
-		d.rows[at] = changed(now, row{"value": next})
+		d.rows[at] = between(changed(now, row{"value": next}), org, person)
 	case "suspended", "activated":
 		want := map[string]string{"suspended": "suspended", "activated": "active"}[what]
 		if now == nil || now["status"] == want {

@@ -29,6 +29,7 @@ type provider struct {
 	order    pluginpb.Order
 	salt     string
 	bodies   bool // events come with the bytes that were sent
+	counts   bool // organizations come with what belongs to them
 	rows     map[ref]row
 	gone     map[ref]bool
 	touched  []ref // subjects of the events so far, in order, once each
@@ -137,11 +138,7 @@ func (p *provider) entities(ev *pluginpb.Event, subject ref) []*pluginpb.Entity 
 		if r.id == "" || slices.ContainsFunc(out, func(e *pluginpb.Entity) bool { return e.GetKind() == r.kind && e.GetId() == r.id }) {
 			return
 		}
-		e := &pluginpb.Entity{Kind: r.kind, Id: r.id}
-		if have, ok := p.rows[r]; ok {
-			e.Json = mustJSON(have)
-		}
-		out = append(out, e)
+		out = append(out, &pluginpb.Entity{Kind: r.kind, Id: r.id, Json: p.shown(r)})
 	}
 	add(subject)
 	add(ref{"organization", ev.GetTenantId()})

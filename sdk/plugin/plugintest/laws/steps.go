@@ -172,7 +172,8 @@ func (p *provider) tenantApp(s step) *draft {
 		return &draft{subject: at, tenant: at.id, app: app.id, note: fmt.Sprintf("%s buys %s seats=%d", at.id, app.id, seats),
 			data: changed(base, row{"subscription_id": "sub_" + at.id + app.id, "license_type_id": "lt_pro", "license_type_name": "Pro",
 				"quantity_purchased": seats, "status": "ACTIVE"}),
-			rows: map[ref]row{{"subscription", "sub_" + at.id + app.id}: {"status": "ACTIVE", "quantity_purchased": seats}}}
+			rows: map[ref]row{{"subscription", "sub_" + at.id + app.id}: {"status": "ACTIVE", "quantity_purchased": seats,
+				"organization_id": at.id, "application_id": app.id}}}
 	}
 	who := p.havePerson(s.thing)
 	if who == nil {
