@@ -1,0 +1,91 @@
+package stripefake
+
+import "net/http"
+
+// Price is a recurring price.
+type Price struct {
+	ID        string
+	LookupKey string
+	// Amount of one unit, in cents, for a month.
+	Amount   int64
+	Currency string
+	Archived bool
+	// Yearly prices are for a year instead.
+	Yearly bool
+}
+
+func (s *Server) addPrice(p Price) *Price {
+	if p.ID == "" {
+		p.ID = s.newID("price")
+	}
+	if p.Currency == "" {
+		p.Currency = "eur"
+	}
+	s.prices = append(s.prices, &p)
+	return s.prices[len(s.prices)-1]
+}
+
+func (s *Server) price(id string) *Price {
+	for _, p := range s.prices {
+		if p.ID == id {
+			return p
+		}
+	}
+	return nil
+}
+
+func priceJSON(p *Price) map[string]any {
+	interval := "month"
+	if p.Yearly {
+		interval = "year"
+	}
+	return map[string]any{
+		"id": p.ID, "object": "price", "active": !p.Archived, "currency": p.Currency, "unit_amount": p.Amount, "type": "recurring",
+		"lookup_key": nullable(p.LookupKey), "recurring": map[string]any{"interval": interval, "interval_count": 1, "usage_type": "licensed"},
+		"product": "prod_" + p.ID, "livemode": false, "metadata": map[string]string{},
+	}
+}
+
+func (s *Server) listPrices(p *params) (any, *failure) {
+	keys, active := p.list("lookup_keys"), p.text("active")
+	if _, f := p.number("limit", 10); f != nil {
+		return nil, f
+	}
+	if f := p.rest(); f != nil {
+		return nil, f
+	}
+	if len(keys) > 10 {
+		return nil, invalid("lookup_keys", "Array size must be at most 10")
+	}
+	var data []any
+	for _, price := range s.prices {
+		fits := len(keys) == 0
+		for _, k := range keys {
+			fits = fits || k == price.LookupKey
+		}
+		if fits && (active == "" || (active == "true") == !price.Archived) {
+			data = append(data, priceJSON(price))
+		}
+	}
+	return listJSON("/v1/prices", data, false), nil
+}
+
+func (s *Server) getPrice(id string) (any, *failure) {
+	if p := s.price(id); p != nil {
+		return priceJSON(p), nil
+	}
+	return nil, missing("price", id, "id")
+}
+
+// sellable returns a price that a new item may have.
+func (s *Server) sellable(id, param string) (*Price, *failure) {
+	p := s.price(id)
+	if p == nil {
+		return nil, &failure{status: http.StatusBadRequest, Type: "invalid_request_error", Code: "resource_missing", Param: param, Message: "No such price: '" + id + "'"}
+	}
+	if p.Archived {
+		return nil, &failure{status: http.StatusBadRequest, Type: "invalid_request_error", Param: param,
+			Message: "The price specified is inactive. This field only accepts active prices."}
+	}
+	return p, nil
+}
