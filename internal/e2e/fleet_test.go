@@ -36,7 +36,9 @@ type outside struct {
 	order   map[string][]string
 	count   map[string]int
 	pause   time.Duration
-	refused int // with an older fence
+	stall   string // the hub whose worker gets no answer, once
+	stalled string // the key at which it waits
+	refused int    // with an older fence
 	wrong   []string
 }
 
@@ -79,6 +81,13 @@ func (o *outside) serve(w http.ResponseWriter, r *http.Request) {
 			key, pid, v.id, fence, other.pid, other.id, other.fence))
 	}
 	o.open[key] = v
+	if o.stall != "" && parent(pid) == o.stall {
+		o.stall, o.stalled = "", key
+		o.mu.Unlock()
+		<-r.Context().Done()
+		o.mu.Lock()
+		return
+	}
 	if o.pause > 0 {
 		o.mu.Unlock()
 		time.Sleep(o.pause) // the outside is slow
@@ -88,12 +97,25 @@ func (o *outside) serve(w http.ResponseWriter, r *http.Request) {
 
 // alive tells whether a process runs; one that nobody has waited for does not.
 func alive(pid int) bool {
+	stat := procStat(pid)
+	return stat != nil && stat[0] != "Z" && stat[0] != "X"
+}
+
+// parent is the process that started pid.
+func parent(pid int) string {
+	if stat := procStat(pid); stat != nil {
+		return stat[1]
+	}
+	return ""
+}
+
+// procStat is what the system says of a process, from its state on.
+func procStat(pid int) []string {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return false
+		return nil
 	}
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	return fields[0] != "Z" && fields[0] != "X"
+	return strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 }
 
 // applied returns how often each event was applied.
@@ -384,16 +406,29 @@ func TestLaw8_AHubThatIsCutOffFromItsDatabaseStopsInTime(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
 	way := newWay(t, f.storage)
-	f.outside.pause = 20 * time.Millisecond // so that there is always work going on
+	f.throttle = 50 * time.Millisecond
 	a, b := f.add(2, way.url), f.add(2, f.storage)
 	b.start()
 	f.send(b)
 	a.start()
 	a.until("both have their share", func() bool { s := f.shares(); return s[a.pid()] == 1 && s[b.pid()] == 1 })
+	f.outside.mu.Lock()
+	f.outside.stall = a.pid()
+	f.outside.mu.Unlock()
+	stalled := func() string {
+		f.outside.mu.Lock()
+		defer f.outside.mu.Unlock()
+		return f.outside.stalled
+	}
+	a.until("one of its calls hangs", func() bool { return stalled() != "" })
+	key := stalled()
 	way.hold()
 	b.until("the other hub has all", func() bool { return f.shares()[b.pid()] == 2 })
-	before := len(f.outside.applied())
-	b.until("the other hub delivers", func() bool { return len(f.outside.applied()) > before+200 })
+	b.until("the other hub delivers what the call hung at", func() bool {
+		f.outside.mu.Lock()
+		defer f.outside.mu.Unlock()
+		return f.outside.open[key].pid == 0
+	})
 	way.release()
 	b.until("both have their share again", func() bool { s := f.shares(); return s[a.pid()] == 1 && s[b.pid()] == 1 })
 	f.settled()
