@@ -30,7 +30,16 @@ const (
 
 // TestMain lets the test binary be a plugin whose credentials were revoked.
 func TestMain(m *testing.M) {
-	if os.Getenv(role) == "revoked" {
+	switch os.Getenv(role) {
+	case "applies":
+		plugin.Plugin[struct{}, struct{}]{
+			Info: plugin.Info{Name: "applies", Version: "1", Summary: "applies all", Events: []string{"*"}},
+			Open: func(context.Context, struct{}, *slog.Logger) (plugin.Connector[struct{}], error) {
+				return applies{}, nil
+			},
+		}.Main()
+		return
+	case "revoked":
 		plugin.Plugin[struct{}, struct{}]{
 			Info: plugin.Info{Name: "revoked", Version: "1", Summary: "halts", Events: []string{"*"}},
 			Open: func(context.Context, struct{}, *slog.Logger) (plugin.Connector[struct{}], error) {

@@ -27,7 +27,7 @@ const (
 	sweepEvery  = 10 * time.Minute
 	// refusedFor is how long this hub keeps a partition that it gave away and that
 	// nobody took.
-	refusedFor    = 30 * time.Second
+	refusedFor    = 10 * time.Second
 	complainEvery = 30 * time.Second
 )
 
