@@ -85,8 +85,13 @@ func (w *world) readBooks() (*books, error) {
 	return b, err
 }
 
-// look reads the books and holds them against what happened.
+// look reads the books and holds them against what happened, if somebody has
+// written in them since.
 func (w *world) look() {
+	if !w.written {
+		return
+	}
+	w.written = false
 	before := w.books
 	now, err := w.readBooks()
 	if err != nil {

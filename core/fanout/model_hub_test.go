@@ -185,6 +185,7 @@ func (h *modelHub) inTx(ctx context.Context, fn func(context.Context) error) err
 	case !owner && !h.claiming:
 		w.fail("%s is not the owner and has committed", h.name)
 	}
+	w.written = true
 	if !h.claiming {
 		w.committed(h)
 	}
@@ -222,7 +223,7 @@ func (h *modelHub) acquire() {
 	if err != nil || lease == nil {
 		w.fail("%s does not get the lease of partition %d: %v", h.name, h.partition, err)
 	}
-	h.lease = lease
+	h.lease, w.written = lease, true
 	w.look()
 }
 

@@ -49,7 +49,13 @@ var mutants = []struct {
 	{"a dead letter that was delivered stays", []edit{{"judge.go", "said(it, c.judgeLetter(b.letters[i], kind, reason, ch), reason)", "said(it, c.judgeLetter(b.letters[i], kind, reason, &changes{}), reason)"}}},
 	{"what did not fit into a call is forgotten", []edit{{"consumer.go", "	for _, it := range b.left {\n		it.release()", "	for _, it := range b.left {\n		it.settle()"}}},
 	{"a newer event stands for one that asked to come again", []edit{{"window.go", "last != nil && last.agains == 0 {", "last != nil {"}}},
-	{"a halted plugin starts again", []edit{{"commit.go", "if state == halted && hash == c.configHash() {", "if false {"}}},
+	{"what a former division settled is delivered again", []edit{{"window.go", "if c.floors.settled(it.ev) {", "if false {"}}},
+	{"a lane is handed back below the floors of a former division", []edit{{"lane.go", "run.seen < top {", "run.seen < top && false {"}}},
+	{"a new division starts at the highest cursor", []edit{{"repartition.go", "if seen == 0 || position < lowest {", "if seen == 0 || position > lowest {"}}},
+	{"a new division forgets the one before the last", []edit{{"repartition.go", "append(old, floor{before, was, positions})", "append(old[:0], floor{before, was, positions})"}}},
+	{"a shutdown does not tell what is settled beyond the cursor", []edit{{"claim.go", "for key, position := range ahead {", "for key, position := range map[string]int64{} {"}}},
+	{"a shutdown takes what a lane has for settled", []edit{{"claim.go", "delete(keys, key)", "_ = key"}}},
+	{"a halted plugin starts again", []edit{{"claim.go", "if state == halted && hash == c.configHash() {", "if false {"}}},
 }
 
 // A test that cannot fail proves nothing. This one takes minutes, so it runs

@@ -184,7 +184,7 @@ func (w *world) divide(partitions int) {
 	if err != nil || !done {
 		w.fail("cannot divide: %v", err)
 	}
-	w.partitions, w.divided = partitions, true
+	w.partitions, w.divided, w.written = partitions, true, true
 	for _, f := range w.facts {
 		if !f.booked {
 			f.fate = ""
@@ -248,6 +248,7 @@ func (w *world) operate(o op) {
 	lanes := slices.Sorted(maps.Keys(w.books.lanes))
 	letters := slices.Sorted(maps.Keys(w.books.letters))
 	var err error
+	w.written = true
 	switch o.do {
 	case "retry lanes":
 		_, err = Retry(ctx, w.st, Filter{Plugin: "p"})

@@ -78,6 +78,7 @@ type world struct {
 	letters map[int64]bool
 	failing map[string]*failing
 	books   *books
+	written bool // since the books were read
 	serial  int // makes ids and states differ
 }
 
@@ -126,6 +127,7 @@ func newWorld(t rapid.TB, st *store.Store, j *journal.Journal, s setting) *world
 			t.Fatal(err)
 		}
 	}
+	w.written = true
 	w.look()
 	return w
 }
