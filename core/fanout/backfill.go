@@ -178,6 +178,9 @@ const backfillReason = "it lagged further than journal.max_lag; see why, then: a
 // consumer off, so that the next one begins where it has to.
 func (c *Consumer) waitBackfill(ctx context.Context) error {
 	for {
+		if !c.lease.held() {
+			return ErrFenced
+		}
 		var needs int64
 		read := func(ctx context.Context) error {
 			if err := c.checkOwner(ctx); err != nil {

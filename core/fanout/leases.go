@@ -60,18 +60,25 @@ func create(ctx context.Context, st *store.Store, name string, partitions int) e
 		return fmt.Errorf("create plugin: %w", err)
 	}
 	var start int64
-	err := db.Query(ctx, func(rows *sql.Rows) error { return rows.Scan(&partitions, &start) },
-		`SELECT partitions, start_position FROM avhub_plugins WHERE id = ?`, name)
+	var there int
+	err := db.Query(ctx, func(rows *sql.Rows) error { return rows.Scan(&partitions, &start, &there) },
+		`SELECT partitions, start_position, (SELECT COUNT(*) FROM avhub_cursors c WHERE c.plugin = p.id) FROM avhub_plugins p WHERE id = ?`, name)
 	if err != nil {
 		return fmt.Errorf("read plugin: %w", err)
 	}
-	begin, err := journal.Hold(ctx, st) // what is there now stays until the cursor says so
-	if err != nil {
-		return err
+	if there >= partitions {
+		return nil
 	}
+	// It begins where the journal does; what is there now stays until the cursors
+	// say that it may go.
+	begin, err := journal.Hold(ctx, st)
+	if err != nil {
+		return fmt.Errorf("create cursor: %w", err)
+	}
+	start = max(start, begin-1)
 	for p := range partitions {
 		_, err := db.Exec(ctx, `INSERT INTO avhub_cursors (id, plugin, partition, position) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
-			CursorID(name, p), name, p, max(start, begin-1))
+			CursorID(name, p), name, p, start)
 		if err != nil {
 			return fmt.Errorf("create cursor: %w", err)
 		}

@@ -44,6 +44,7 @@ func (r *Retention) Prune(ctx context.Context, progress func(Done)) (Done, error
 }
 
 func (r *Retention) prune(ctx context.Context, now time.Time, progress func(Done)) (done Done, err error) {
+	r.missed = 0
 	for _, step := range []func(context.Context, time.Time, *Done) (more bool, err error){r.events, r.reapplied, r.ids} {
 		for more := true; more; {
 			begin := time.Now()
@@ -85,7 +86,7 @@ func (r *Retention) events(ctx context.Context, now time.Time, done *Done) (more
 		return false, nil
 	}
 	var removed int64
-	err = r.inTx(ctx, "prune the journal", func(ctx context.Context) error {
+	again, err := r.inTx(ctx, "prune the journal", func(ctx context.Context) error {
 		removed, more = 0, false
 		first, err := journal.First(ctx, r.deps.Store)
 		if err != nil {
@@ -111,26 +112,37 @@ func (r *Retention) events(ctx context.Context, now time.Time, done *Done) (more
 		return false, err
 	}
 	done.Events += removed
-	return more, nil
+	return more || again, nil
 }
 
 // inTx runs fn in a transaction that is the only one that prunes. When another hub
-// prunes, it does nothing.
-func (r *Retention) inTx(ctx context.Context, what string, fn func(context.Context) error) error {
+// prunes, or somebody moves a cursor back, it does nothing, and tells whether to try
+// again.
+func (r *Retention) inTx(ctx context.Context, what string, fn func(context.Context) error) (again bool, err error) {
 	bounded, cancel := r.deps.Store.Bound(context.WithoutCancel(ctx), store.Patience)
 	defer cancel()
-	err := r.deps.Store.InTx(bounded, func(ctx context.Context) error {
+	err = r.deps.Store.InTx(bounded, func(ctx context.Context) error {
 		ok, err := journal.TryPrune(ctx, r.deps.Store)
-		if err != nil || !ok {
+		if err != nil {
 			return err
 		}
+		if !ok {
+			r.missed++
+			again = r.missed < mostMissed
+			return nil
+		}
+		r.missed = 0
 		return fn(ctx)
 	})
 	if err != nil {
-		return fmt.Errorf("%s: %w", what, err)
+		return false, fmt.Errorf("%s: %w", what, err)
 	}
-	return nil
+	return again, nil
 }
+
+// mostMissed is how many times in a row a turn may be missed before it is left for
+// the next look.
+const mostMissed = 100
 
 // free returns the position up to which nobody needs anything, and who needs what.
 func (r *Retention) free(ctx context.Context) (until int64, holds []Hold, err error) {
@@ -201,7 +213,7 @@ func (r *Retention) reapplied(ctx context.Context, _ time.Time, done *Done) (mor
 		return false, nil
 	}
 	var removed int64
-	err = r.inTx(ctx, "prune reapplied events", func(ctx context.Context) error {
+	again, err := r.inTx(ctx, "prune reapplied events", func(ctx context.Context) error {
 		removed = 0
 		first, err := journal.First(ctx, r.deps.Store)
 		if err != nil {
@@ -216,13 +228,13 @@ func (r *Retention) reapplied(ctx context.Context, _ time.Time, done *Done) (mor
 		return err
 	})
 	done.Events += removed
-	return removed == int64(r.size) && err == nil, err
+	return again || removed == int64(r.size) && err == nil, err
 }
 
 // ids forgets ids of events that are gone and that came long ago.
 func (r *Retention) ids(ctx context.Context, now time.Time, done *Done) (more bool, err error) {
 	var forgotten int64
-	err = r.inTx(ctx, "forget ids", func(ctx context.Context) error {
+	again, err := r.inTx(ctx, "forget ids", func(ctx context.Context) error {
 		forgotten = 0
 		db := r.deps.Store.SQL(ctx)
 		first, err := journal.First(ctx, r.deps.Store)
@@ -268,5 +280,5 @@ func (r *Retention) ids(ctx context.Context, now time.Time, done *Done) (more bo
 		return false, err
 	}
 	done.IDs += forgotten
-	return forgotten > 0, nil
+	return again || forgotten > 0, nil
 }

@@ -62,6 +62,7 @@ type Retention struct {
 	// Of Run's goroutine alone.
 	warned map[string]time.Time // by what was said
 	size   int                  // of the next chunk
+	missed int                  // turns in a row
 }
 
 // leastIds is the shortest time for which ids are kept: senders repeat what they
