@@ -51,7 +51,9 @@ func (c *cli) journalStatus() *cobra.Command {
 
 func (c *cli) printStatus(is retention.Status) error {
 	var b strings.Builder
-	line := func(name, format string, args ...any) { fmt.Fprintf(&b, "%-12s %s\n", name, fmt.Sprintf(format, args...)) }
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "%-12s %s\n", name, fmt.Sprintf(format, args...))
+	}
 	if is.Events == 0 {
 		line("events", "none; the next one gets position %d", is.Last+1)
 	} else {

@@ -48,6 +48,17 @@ type proxy struct {
 
 	mu     sync.Mutex
 	silent chan struct{} // not nil while silent; closed by release
+	open   []net.Conn
+}
+
+// cut ends all connections that there are.
+func (p *proxy) cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, conn := range p.open {
+		_ = conn.Close()
+	}
+	p.open = nil
 }
 
 func newProxy(t *testing.T, target string) *proxy {
@@ -78,6 +89,9 @@ func newProxy(t *testing.T, target string) *proxy {
 				_ = client.Close()
 				continue
 			}
+			p.mu.Lock()
+			p.open = append(p.open, client, server)
+			p.mu.Unlock()
 			go p.pump(client, server)
 			go p.pump(server, client)
 		}

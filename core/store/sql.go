@@ -43,6 +43,7 @@ func (q SQL) Exec(ctx context.Context, query string, args ...any) (int64, error)
 	if err != nil {
 		return 0, err
 	}
+	came(ctx)
 	return res.RowsAffected()
 }
 
@@ -68,6 +69,7 @@ func (q SQL) Query(ctx context.Context, scan func(rows *sql.Rows) error, query s
 			return err
 		}
 	}
+	came(ctx)
 	return rows.Err()
 }
 

@@ -101,16 +101,48 @@ type joined struct{ *entsql.Driver }
 // whoever began it.
 func (j joined) Tx(context.Context) (entdialect.Tx, error) { return entdialect.NopTx(j), nil }
 
-// Patience is how long a database over a network may take for a unit of work.
+// Patience is how long a database over a network may take for a statement, or a
+// short unit of work.
 const Patience = 15 * time.Second
+
+// patienceMost is how many times as long a unit of many statements may take.
+const patienceMost = 20
+
+type patienceKey struct{}
+
+// patience ends a context unless statements come back.
+type patience struct {
+	limit time.Duration
+	timer *time.Timer
+}
 
 // Bound gives work on a database over a network an end, so that a connection on
 // which nothing arrives any more does not hold it up for the many minutes that
-// TCP takes to notice. On SQLite it changes nothing: its waits are bounded, and
-// its driver would start a goroutine for each statement to watch the context.
+// TCP takes to notice: no statement may take longer than limit, nor all of them
+// together longer than twenty times that. What takes many statements, such as the
+// end of a tenant with its hundred thousands of children, has its time as long as it
+// comes on.
+//
+// On SQLite it changes nothing: its waits are bounded, and its driver would start a
+// goroutine for each statement to watch the context.
 func (s *Store) Bound(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
 	if s.dialect == SQLite {
 		return ctx, func() {}
 	}
-	return context.WithTimeout(ctx, limit)
+	ctx, cancelAll := context.WithTimeout(ctx, patienceMost*limit)
+	ctx, cancel := context.WithCancelCause(ctx)
+	p := &patience{limit: limit}
+	p.timer = time.AfterFunc(limit, func() { cancel(context.DeadlineExceeded) })
+	return context.WithValue(ctx, patienceKey{}, p), func() {
+		p.timer.Stop()
+		cancel(nil)
+		cancelAll()
+	}
+}
+
+// came tells whoever waits that a statement has come back.
+func came(ctx context.Context) {
+	if p, ok := ctx.Value(patienceKey{}).(*patience); ok && ctx.Err() == nil {
+		p.timer.Reset(p.limit)
+	}
 }
