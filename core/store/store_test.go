@@ -190,3 +190,30 @@ func TestOnlyARelaxedDatabaseMayForgetItsLastCommits(t *testing.T) {
 		}
 	}
 }
+
+// A unit of many statements has its time as long as it comes on; a statement that
+// does not come back ends it.
+func TestABoundIsForEachStatement(t *testing.T) {
+	t.Parallel()
+	st := storetest.Open(t, pgtest.URL(t))
+	const limit = 400 * time.Millisecond
+	work := func(sleep string, times int) error {
+		ctx, cancel := st.Bound(context.Background(), limit)
+		defer cancel()
+		return st.InTx(ctx, func(ctx context.Context) error {
+			for range times {
+				if _, err := st.SQL(ctx).Exec(ctx, `SELECT pg_sleep(`+sleep+`)`); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := work("0.05", 20); err != nil {
+		t.Errorf("many short statements: %v", err)
+	}
+	begin := time.Now()
+	if err := work("20", 1); err == nil || time.Since(begin) > 10*time.Second {
+		t.Errorf("one long statement: %v after %s", err, time.Since(begin))
+	}
+}
