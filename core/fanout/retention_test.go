@@ -16,6 +16,7 @@ import (
 	"github.com/avhub/avhub/core/journal"
 	"github.com/avhub/avhub/core/journal/retention"
 	"github.com/avhub/avhub/core/store"
+	"github.com/avhub/avhub/internal/storetest"
 	"github.com/avhub/avhub/sdk/plugin/pluginpb"
 )
 
@@ -373,4 +374,32 @@ func TestAPluginThatCatchesUpIsNotLetGo(t *testing.T) {
 			t.Errorf("it was not let go: %+v", done)
 		}
 	})
+}
+
+// A limit to the pages of the database is a full disk as SQLite tells of it.
+func TestLaw5_AFullDiskDelaysVerdictsAndLosesNone(t *testing.T) {
+	t.Parallel()
+	b := setup(t, storetest.SQLite(t))
+	called := make(chan struct{}, 100)
+	b.plugin.deliver = func(*pluginpb.Event, []byte) (*pluginpb.Verdict, []byte) {
+		called <- struct{}{}
+		return applied(), []byte(strings.Repeat("x", 60<<10)) // more than there is room for
+	}
+	for i := range 10 {
+		b.append(fmt.Sprintf("t%d", i), fmt.Sprintf("e%d", i), "{}")
+	}
+	b.exec(`PRAGMA max_page_count = 1`) // it becomes what there is
+	b.start()
+	for range 10 {
+		<-called
+	}
+	// The verdicts are known, and cannot be written.
+	if b.settled() {
+		t.Fatal("there was room for them")
+	}
+	b.exec(`PRAGMA max_page_count = 1073741823`)
+	b.until("they are written after all", b.settled)
+	if got := b.plugin.delivered(); len(got) != 10 {
+		t.Errorf("events were delivered again: %v", got)
+	}
 }
