@@ -132,8 +132,8 @@ func (h *Hub) reloadPlugin(ctx context.Context, log zerolog.Logger, p *delivered
 }
 
 // differs names the keys in which next is another plugin.
-func (p *delivered) differs(next *delivered, lock *plugin.Lock) (keys []string) {
-	a, b := p.cfg, next.cfg
+func (d *delivered) differs(next *delivered, lock *plugin.Lock) (keys []string) {
+	a, b := d.cfg, next.cfg
 	if !slices.Equal(a.Command, b.Command) {
 		keys = append(keys, "command")
 	}
@@ -152,14 +152,14 @@ func (p *delivered) differs(next *delivered, lock *plugin.Lock) (keys []string) 
 	if a.Attach != b.Attach {
 		keys = append(keys, "attach")
 	}
-	if p.partitions() != next.partitions() {
+	if d.partitions() != next.partitions() {
 		keys = append(keys, "partitions")
 	}
-	if running := p.process.supervisor(); b.Attach == "" && running != nil && running.Status().State == plugin.Running &&
-		!samePin(running.Pin(), lock, p.name) {
+	if running := d.process.supervisor(); b.Attach == "" && running != nil && running.Status().State == plugin.Running &&
+		!samePin(running.Pin(), lock, d.name) {
 		keys = append(keys, config.LockName)
 	}
-	if string(p.own) != string(next.own) {
+	if string(d.own) != string(next.own) {
 		keys = append(keys, "config")
 	}
 	return keys
