@@ -199,3 +199,28 @@ func TestLaw8_HubsWithWrongClocksTakeTurns(t *testing.T) {
 		}
 	})
 }
+
+// A hub that is alone on its database goes on at once where a killed one was.
+func TestLaw8_AHubAloneTakesEverythingAtOnce(t *testing.T) {
+	onBoth(t, func(t *testing.T, b *bundle) {
+		ctx := context.Background()
+		dead := b.leases(time.Hour)
+		must(t, dead.Create(ctx, "p", 3))
+		must(t, dead.Renew(ctx, []string{"p"}, nil))
+		for p := range 3 {
+			b.acquire(dead, p, 3)
+		}
+		alone := fanout.NewLeases(b.store, fanout.LeaseOptions{Hub: "next", Name: "next", Alone: true})
+		view, err := alone.View(ctx)
+		must(t, err)
+		take, give := view.Decide([]string{"p"}, func(fanout.PartitionID) time.Duration { return 0 })
+		if len(take) != 3 || len(give) > 0 {
+			t.Errorf("it takes %v and gives %v", take, give)
+		}
+		for p := range 3 {
+			if b.acquire(alone, p, 3) == nil {
+				t.Errorf("partition %d was not to be had", p)
+			}
+		}
+	})
+}

@@ -96,6 +96,9 @@ func (l *Leases) View(ctx context.Context) (View, error) {
 		if err := rows.Scan(&h.ID, &plugins); err != nil {
 			return err
 		}
+		if l.alone && h.ID != l.hub {
+			return nil // it has ended without a word
+		}
 		_ = json.Unmarshal([]byte(plugins), &h.Plugins) // what cannot be read wants nothing
 		v.Hubs = append(v.Hubs, h)
 		return nil
