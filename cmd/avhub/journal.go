@@ -72,7 +72,7 @@ func (c *cli) printStatus(is retention.Status) error {
 		line("clock", "events are judged as of %s: the hub was down, or this clock has jumped", is.Clock.Format(time.RFC3339))
 	}
 	if is.Retain != "forever" {
-		line("old enough", "about %s, of which %d can be removed now", count(is.Expired, "event"), is.Prunable)
+		line("old enough", "%s, of which %d can be removed now", count(is.Expired, "event"), is.Prunable)
 	}
 	if is.Failed > 0 {
 		line("failed", "%s that the mirror could not apply stay until `avhub event reapply`", count(is.Failed, "event"))

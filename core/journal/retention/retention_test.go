@@ -237,11 +237,17 @@ func TestWhatSomebodyNeedsStays(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(is.Holds) != 2 || is.Holds[0].By != "b" || is.Events != 100 || is.First != 1 || is.Last != 100 || is.Bytes == 0 {
+		if len(is.Holds) != 2 || is.Holds[0].By != "b" || is.Events != 100 || is.First != 1 || is.Last != 100 || is.Bytes == 0 ||
+			is.Expired != 0 || is.Retain != "90d" {
 			t.Errorf("status: %+v", is)
 		}
 		if done := w.prune(r); done.Events != 40 || done.First != 41 {
 			t.Errorf("got %+v", done)
+		}
+		w.append(10, "test.happened") // young ones
+		is, err = r.Status(context.Background())
+		if err != nil || is.Expired != 60 || is.Prunable != 0 || is.Holds[0].Holds != 60 || is.Holds[1].Holds != 30 {
+			t.Errorf("status: %+v %v", is, err)
 		}
 		w.holds = []retention.Hold{{By: "a", Position: 0}}
 		if done := w.prune(r); done.Events != 0 {

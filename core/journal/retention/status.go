@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/avhub/avhub/core/store"
@@ -32,8 +33,8 @@ type Status struct {
 	Retain    string    `json:"retain"` // a duration, or forever
 	DedupeFor string    `json:"dedupe_for"`
 	Clock     time.Time `json:"clock"` // what is old is told by it
-	// Expired is about how many events are old enough to go, Prunable how many of
-	// them nobody needs.
+	// Expired is how many events are old enough to go, where no clock was wrong;
+	// Prunable is how many of them nobody needs.
 	Expired  int64  `json:"expired"`
 	Prunable int64  `json:"prunable"`
 	Holds    []Held `json:"holds"`
@@ -57,7 +58,7 @@ func (r *Retention) Status(ctx context.Context) (Status, error) {
 }
 
 func (r *Retention) status(ctx context.Context, now time.Time) (s Status, err error) {
-	s = Status{Clock: now, Retain: "forever", DedupeFor: r.cfg.DedupeFor.String(), Holds: []Held{}}
+	s = Status{Clock: now, Retain: "forever", DedupeFor: span(r.cfg.DedupeFor), Holds: []Held{}}
 	db := r.deps.Store.ReadSQL()
 	var received int64
 	err = db.Query(ctx, func(rows *sql.Rows) error { return rows.Scan(&s.First, &s.Last, &received, &s.Failed, &s.Conflicts) }, `SELECT f.first,
@@ -79,8 +80,8 @@ func (r *Retention) status(ctx context.Context, now time.Time) (s Status, err er
 	}
 	expired := s.First - 1
 	if r.cfg.Retain > 0 {
-		s.Retain = r.cfg.Retain.String()
-		if expired, err = r.deps.Journal.Seek(ctx, now.Add(-r.cfg.Retain)); err != nil {
+		s.Retain = span(r.cfg.Retain)
+		if expired, err = r.oldUntil(ctx, now, s.Last); err != nil {
 			return s, err
 		}
 	}
@@ -95,6 +96,42 @@ func (r *Retention) status(ctx context.Context, now time.Time) (s Status, err er
 	}
 	slices.SortStableFunc(s.Holds, func(a, b Held) int { return int(min(max(a.Position-b.Position, math.MinInt32), math.MaxInt32)) })
 	return s, nil
+}
+
+// oldUntil returns about the last position whose event is old enough to go.
+func (r *Retention) oldUntil(ctx context.Context, now time.Time, last int64) (int64, error) {
+	oldest := now.Add(-r.cfg.Retain)
+	after, err := r.deps.Journal.Seek(ctx, oldest)
+	if err != nil {
+		return 0, err
+	}
+	until := last
+	err = r.deps.Store.ReadSQL().Query(ctx, func(rows *sql.Rows) error {
+		err := rows.Scan(&until)
+		until--
+		return err
+	}, `SELECT position FROM avhub_events WHERE position > ? AND received_at > ? AND received_at <= ? ORDER BY position LIMIT 1`,
+		after, oldest.UnixMicro(), now.UnixMicro())
+	if err != nil {
+		return 0, fmt.Errorf("look for what is old: %w", err)
+	}
+	return until, nil
+}
+
+// span is a duration for people: 90d, 36h, 1h30m.
+func span(d time.Duration) string {
+	const day = 24 * time.Hour
+	if d >= day && d%day == 0 {
+		return fmt.Sprintf("%dd", d/day)
+	}
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
 }
 
 func (r *Retention) bytes(ctx context.Context, s *Status) error {
