@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,8 +16,8 @@ import (
 )
 
 // greedy is what the connector of these tests does to take more than its share.
-func (c conn) greedy(ctx context.Context, what string) error {
-	what, arg, _ := strings.Cut(what, "=")
+func (c conn) greedy(ctx context.Context, ev plugin.Event, st *state) error {
+	what, arg, _ := strings.Cut(ev.Type, "=")
 	n, _ := strconv.Atoi(arg)
 	switch what {
 	case "hold":
@@ -32,6 +33,21 @@ func (c conn) greedy(ctx context.Context, what string) error {
 			return err
 		}
 		return plugin.Skip(strconv.Itoa(cmd.Process.Pid))
+	case "deaf-child":
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = []string{modeVar + "=deaf-child"}
+		out, err := cmd.StdoutPipe()
+		if err == nil {
+			err = cmd.Start()
+		}
+		if err == nil {
+			_, err = out.Read(make([]byte, 5)) // it ignores them from now on
+		}
+		return errors.Join(plugin.Skip(strconv.Itoa(cmd.Process.Pid)), err)
+	case "echo":
+		return plugin.Skip(strconv.Itoa(len(ev.Raw)))
+	case "remember":
+		st.Text = strings.Repeat("r", n)
 	case "spin":
 		for range runtime.GOMAXPROCS(0) {
 			go spin(ctx)

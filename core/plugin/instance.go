@@ -230,10 +230,19 @@ func (inst *instance) deliver(ctx context.Context, req *pluginpb.DeliverRequest)
 	if err == nil {
 		return resp, nil
 	}
+	if status.Code(err) == codes.FailedPrecondition && inst.isDraining() {
+		return nil, ErrNotRunning // the drain overtook it, so nothing was attempted
+	}
 	if inst.lost(ctx, err) {
 		return nil, fmt.Errorf("delivering to the plugin: %w", inst.ended())
 	}
 	return nil, fmt.Errorf("delivering to the plugin: %w", err)
+}
+
+func (inst *instance) isDraining() bool {
+	inst.mu.Lock()
+	defer inst.mu.Unlock()
+	return inst.draining
 }
 
 // drain lets the calls in flight end, and the connector close what it holds.

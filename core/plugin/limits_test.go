@@ -21,7 +21,9 @@ func limited(t *testing.T, limits Limits) *rig {
 	}
 	spec, traces := testSpec(t, "connector")
 	spec.Limits = limits
-	r := run(t, spec, traces, quick())
+	tm := quick()
+	tm.pingWithin = 0 // the default, which is longer than anybody stands still
+	r := run(t, spec, traces, tm)
 	r.ready(t)
 	return r
 }

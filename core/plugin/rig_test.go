@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -52,9 +53,21 @@ func TestMain(m *testing.M) {
 		fmt.Println("1|1|unix|/nowhere|grpc|")
 		select {}
 	case "foreign":
-		fmt.Fprintln(os.Stderr, foreignMain(true))
+		fmt.Fprintln(os.Stderr, foreignMain(true, foreign{}))
 	case "deaf":
-		fmt.Fprintln(os.Stderr, foreignMain(false))
+		fmt.Fprintln(os.Stderr, foreignMain(false, foreign{}))
+	case "newer":
+		fmt.Println("1|7|unix|/nowhere|grpc|")
+		select {}
+	case "pensive":
+		fmt.Fprintln(os.Stderr, foreignMain(true, pensive{}))
+	case "brooding":
+		_ = exec.Command("/bin/sleep", "300").Start()
+		select {}
+	case "deaf-child":
+		signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+		fmt.Println("ready")
+		time.Sleep(5 * time.Minute)
 	case "hog":
 		hold(1 << 30)
 		select {}
@@ -72,7 +85,8 @@ type config struct {
 }
 
 type state struct {
-	Count int `json:"count"`
+	Count int    `json:"count"`
+	Text  string `json:"text,omitempty"`
 }
 
 type conn struct {
@@ -158,7 +172,7 @@ func (c conn) Deliver(ctx context.Context, ev plugin.Event, st *state) error {
 	case "after":
 		return plugin.RetryAfter(time.Second, errors.New("slow down"))
 	}
-	return c.greedy(ctx, ev.Type)
+	return c.greedy(ctx, ev, st)
 }
 
 // hubMain runs a supervisor until it is killed, and tells the connector's pid.
@@ -316,7 +330,7 @@ func (r *rig) deliver(t *testing.T, words ...string) *pluginpb.DeliverResponse {
 		if err == nil {
 			return resp
 		}
-		if !errors.Is(err, ErrNotRunning) && !errors.Is(err, ErrCrashed) {
+		if !errors.Is(err, ErrNotRunning) && !errors.Is(err, ErrCrashed) && !errors.Is(err, ErrEnded) {
 			t.Fatal(err)
 		}
 	}
