@@ -24,6 +24,7 @@ import (
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
+	"github.com/avhub/avhub/sdk/plugin"
 	"github.com/avhub/avhub/sdk/plugin/pluginpb"
 )
 
@@ -73,6 +74,13 @@ type pensive struct{ foreign }
 
 func (pensive) Describe(context.Context, *pluginpb.DescribeRequest) (*pluginpb.DescribeResponse, error) {
 	select {}
+}
+
+// bloated answers with more than anybody wants to hold in memory.
+type bloated struct{ foreign }
+
+func (bloated) Deliver(context.Context, *pluginpb.DeliverRequest) (*pluginpb.DeliverResponse, error) {
+	return &pluginpb.DeliverResponse{States: map[string][]byte{"a": make([]byte, plugin.MaxMessageBytes)}}, nil
 }
 
 func foreignMain(watchStdin bool, service pluginpb.ConnectorServer) error {

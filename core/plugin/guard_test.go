@@ -122,6 +122,20 @@ func TestMessagesHaveTheSameLimitInBothDirections(t *testing.T) {
 	}
 }
 
+func TestAnAnswerThatIsTooLargeIsNotTakenIn(t *testing.T) {
+	t.Parallel()
+	spec, traces := testSpec(t, "bloated")
+	r := run(t, spec, traces, quick())
+	r.ready(t)
+	_, err := r.Deliver(t.Context(), batchOf("a:ok"))
+	if status.Code(errors.Unwrap(err)) != codes.ResourceExhausted {
+		t.Errorf("%v", err)
+	}
+	if st := r.Status(); st.State != Running || st.Restarts != 0 {
+		t.Errorf("%+v", st)
+	}
+}
+
 func TestAFrozenConnectorIsConfiguredAndDeliveredToWithinTheirTime(t *testing.T) {
 	t.Parallel()
 	spec, traces := testSpec(t, "connector")

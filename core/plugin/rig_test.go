@@ -61,6 +61,8 @@ func TestMain(m *testing.M) {
 		select {}
 	case "pensive":
 		fmt.Fprintln(os.Stderr, foreignMain(true, pensive{}))
+	case "bloated":
+		fmt.Fprintln(os.Stderr, foreignMain(true, bloated{}))
 	case "brooding":
 		_ = exec.Command("/bin/sleep", "300").Start()
 		select {}
