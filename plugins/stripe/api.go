@@ -109,6 +109,10 @@ type seenKey struct{}
 type witness struct{ next http.RoundTripper }
 
 func (w *witness) RoundTrip(req *http.Request) (*http.Response, error) {
+	// net/http would by itself repeat a request that has an idempotency key.
+	once := *req
+	once.GetBody = nil
+	req = &once
 	resp, err := w.next.RoundTrip(req)
 	if s, ok := req.Context().Value(seenKey{}).(*seen); ok && err == nil {
 		s.status, s.retryAfter = resp.StatusCode, resp.Header.Get("Retry-After")

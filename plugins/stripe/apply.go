@@ -29,7 +29,6 @@ type run struct {
 	account  string
 	have     observed
 	known    bool // have is how it stands
-	again    bool // a price was looked up anew already
 	findings []finding
 	altered  bool
 }
@@ -172,7 +171,7 @@ func (r *run) do(ctx context.Context, o op) (again bool, err error) {
 		}
 	}
 	if err != nil {
-		return r.failed(o, err)
+		return r.failed(ctx, o, err)
 	}
 	r.altered = true
 	r.st.wrote(o, r.c.now())
@@ -186,7 +185,7 @@ func (r *run) do(ctx context.Context, o op) (again bool, err error) {
 }
 
 // failed makes what it can of a request that failed. again: look anew.
-func (r *run) failed(o op, err error) (again bool, _ error) {
+func (r *run) failed(ctx context.Context, o op, err error) (again bool, _ error) {
 	doing := fmt.Errorf("%s: %w", o.Kind, err)
 	var e *apiError
 	if !errors.As(err, &e) {
@@ -213,9 +212,8 @@ func (r *run) failed(o op, err error) (again bool, _ error) {
 		forget()
 		r.c.catalog.forget()
 		r.known = false
-		if !r.again {
-			r.again = true
-			return true, nil
+		if items, err := r.c.catalog.resolve(ctx, r.want); err != nil || !o.sells(items) {
+			return true, err // a lookup key has moved on to another price
 		}
 		return false, fmt.Errorf("%w: plan %s: %s. Running subscriptions stay as they are", errCatalog, r.want.Plan, cut(e.Message, 200))
 	case e.missing("id", "customer", "items[0][id]"), e.Status == http.StatusNotFound && e.Code == string(stripe.ErrorCodeResourceMissing):

@@ -56,6 +56,10 @@ func (c *catalog) price(ctx context.Context, ref priceRef, who string) (string, 
 	if ref.Key == "" {
 		return ref.ID, nil
 	}
+	known, _ := c.fresh()
+	if id := known[ref.Key]; id == "" {
+		c.forget() // it may have been put right since
+	}
 	ids, err := c.load(ctx)
 	if err != nil {
 		return "", fmt.Errorf("looking up prices: %w", err)

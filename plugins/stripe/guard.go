@@ -20,7 +20,9 @@ type cancelGuard struct {
 	mu     sync.Mutex
 	seeded bool
 	recent []int64 // Unix seconds, within the last hour
-	base   int     // subscriptions that run; 0: not asked yet
+	base   int     // subscriptions that run, or as many as were counted
+	// counted: base are all.
+	counted bool
 }
 
 const (
@@ -54,7 +56,7 @@ func (g *cancelGuard) allow(ctx context.Context) error {
 	if most == 0 {
 		most = leastCancels
 		if n >= most {
-			if err := g.count(ctx); err != nil {
+			if err := g.count(ctx, (n+1)*cancelShare); err != nil {
 				return err
 			}
 			most = max(most, g.base/cancelShare)
@@ -126,21 +128,20 @@ func ended(typ string, object, before map[string]any) bool {
 	return object["cancel_at_period_end"] == true && before["cancel_at_period_end"] == false
 }
 
-// count asks how many subscriptions run. Search lags a minute behind, which does
-// not matter here.
-func (g *cancelGuard) count(ctx context.Context) error {
-	if g.base > 0 {
+// count counts subscriptions that run, until there are enough.
+func (g *cancelGuard) count(ctx context.Context, enough int) error {
+	if g.base >= enough || g.counted {
 		return nil
 	}
-	var result struct {
-		stripe.APIResource
-		TotalCount int `json:"total_count"`
-	}
-	query := fmt.Sprintf("status:'active' AND metadata['%s']:'%s'", metaRole, rolePlan)
-	err := g.api.get(ctx, "search subscriptions", "/v1/subscriptions/search", [][2]string{{"query", query}, {"limit", "1"}, {"expand[0]", "total_count"}}, &result)
-	if err != nil {
-		return fmt.Errorf("asking Stripe how many subscriptions run: %w", err)
-	}
-	g.base = max(1, result.TotalCount)
-	return nil
+	g.base = 0
+	err := eyes{g.api}.pages(ctx, nil, func(page []*stripe.Subscription) bool {
+		for _, s := range page {
+			if sub := subscriptionOf(s); sub.ours() {
+				g.base++
+			}
+		}
+		return g.base < enough
+	})
+	g.counted = err == nil && g.base < enough
+	return err
 }

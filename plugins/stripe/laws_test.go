@@ -100,4 +100,3 @@ func TestLawsInDetail(t *testing.T) {
 	p.Info.Coalesce = false
 	plugintest.Run(t, p, inDetail)
 }
-

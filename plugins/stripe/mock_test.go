@@ -39,6 +39,7 @@ var mock struct {
 	err     error
 	url     string
 	process *exec.Cmd
+	leash   io.Closer
 	dir     string
 
 	mu       sync.Mutex
@@ -59,8 +60,12 @@ func startMock() (string, error) {
 			mock.err = fmt.Errorf("building Stripe's mock: %w\n%s", err, out)
 			return
 		}
-		mock.process = exec.Command(bin, "-http-addr", "127.0.0.1:0")
+		// It ends when its input does, so also when the tests are killed.
+		mock.process = exec.Command("sh", "-c", `"$0" -http-addr 127.0.0.1:0 -https-addr 127.0.0.1:0 </dev/null & cat >/dev/null; kill $!; wait`, bin)
 		out, err := mock.process.StdoutPipe()
+		if err == nil {
+			mock.leash, err = mock.process.StdinPipe()
+		}
 		if err == nil {
 			err = mock.process.Start()
 		}
@@ -85,7 +90,7 @@ func startMock() (string, error) {
 
 func stopMock() {
 	if mock.process != nil && mock.process.Process != nil {
-		_ = mock.process.Process.Kill()
+		_ = mock.leash.Close()
 		_ = mock.process.Wait()
 	}
 	if mock.dir != "" {

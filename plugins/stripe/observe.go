@@ -75,22 +75,32 @@ func (s subscription) over() bool {
 // subscriptions lists all pages, newest first. Each page is told to progress.
 func (e eyes) subscriptions(ctx context.Context, filter [][2]string, progress func(n int)) ([]*stripe.Subscription, error) {
 	var out []*stripe.Subscription
-	for {
-		params := append([][2]string{{"limit", "100"}}, filter...)
-		if len(out) > 0 {
-			params = append(params, [2]string{"starting_after", out[len(out)-1].ID})
-		}
-		var page stripe.SubscriptionList
-		if err := e.api.get(ctx, "list subscriptions", "/v1/subscriptions", params, &page); err != nil {
-			return nil, fmt.Errorf("listing subscriptions: %w", err)
-		}
-		out = append(out, page.Data...)
+	err := e.pages(ctx, filter, func(page []*stripe.Subscription) bool {
+		out = append(out, page...)
 		if progress != nil {
 			progress(len(out))
 		}
-		if !page.HasMore || len(page.Data) == 0 {
-			return out, nil
+		return true
+	})
+	return out, err
+}
+
+// pages lists subscriptions page by page, until each returns false.
+func (e eyes) pages(ctx context.Context, filter [][2]string, each func([]*stripe.Subscription) bool) error {
+	after := ""
+	for {
+		params := append([][2]string{{"limit", "100"}}, filter...)
+		if after != "" {
+			params = append(params, [2]string{"starting_after", after})
 		}
+		var page stripe.SubscriptionList
+		if err := e.api.get(ctx, "list subscriptions", "/v1/subscriptions", params, &page); err != nil {
+			return fmt.Errorf("listing subscriptions: %w", err)
+		}
+		if !each(page.Data) || !page.HasMore || len(page.Data) == 0 {
+			return nil
+		}
+		after = page.Data[len(page.Data)-1].ID
 	}
 }
 

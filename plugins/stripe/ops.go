@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -180,6 +181,13 @@ func createOp(customer string, want desired, items []sold) op {
 	o.because("%s pays for %s", want.Tenant, want.Plan)
 	o.Counts = true
 	return o
+}
+
+// sells tells whether every item's price is among the parameters.
+func (o op) sells(items []sold) bool {
+	return !slices.ContainsFunc(items, func(it sold) bool {
+		return !slices.ContainsFunc(o.Form, func(kv [2]string) bool { return kv[1] == it.Price })
+	})
 }
 
 // cancelOp ends a subscription at once.

@@ -106,7 +106,7 @@ func (r *run) makeCustomer(ctx context.Context, p *intent) error {
 	var got stripe.Customer
 	replayed, err := r.c.api.send(ctx, p.Op, p.Key, &got)
 	if err != nil {
-		return r.recover(p, err)
+		return r.recover(ctx, p, err)
 	}
 	r.st.Customer, r.st.Pending, r.altered = got.ID, nil, true
 	r.bump(createCustomer)
@@ -121,7 +121,7 @@ func (r *run) makeSubscription(ctx context.Context, p *intent) error {
 	var got stripe.Subscription
 	replayed, err := r.c.api.send(ctx, p.Op, p.Key, &got)
 	if err != nil {
-		return r.recover(p, err)
+		return r.recover(ctx, p, err)
 	}
 	r.st.Subscription, r.st.Ending, r.st.Pending, r.altered = got.ID, false, nil, true
 	r.st.wrote(p.Op, r.c.now())
@@ -138,8 +138,8 @@ func (r *run) makeSubscription(ctx context.Context, p *intent) error {
 }
 
 // recover makes what it can of a creation that failed; nil: go on.
-func (r *run) recover(p *intent, err error) error {
-	again, err := r.failed(p.Op, err)
+func (r *run) recover(ctx context.Context, p *intent, err error) error {
+	again, err := r.failed(ctx, p.Op, err)
 	if err == nil && !again {
 		return fmt.Errorf("%s failed without an error", p.Op.Kind) // cannot be
 	}

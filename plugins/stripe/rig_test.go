@@ -334,3 +334,11 @@ func witnessed(t testing.TB, next http.Handler) http.Handler {
 		next.ServeHTTP(w, req)
 	})
 }
+
+// serve serves a fake of its own and returns its address.
+func serve(t testing.TB, fake *stripefake.Server) string {
+	t.Helper()
+	server := httptest.NewServer(witnessed(t, fake))
+	t.Cleanup(server.Close)
+	return server.URL
+}

@@ -34,8 +34,6 @@ func (s *Server) route(req *Request) (any, *failure) {
 		return s.deleteCustomer(id)
 	case "GET subscriptions":
 		return s.listSubscriptions(p)
-	case "GET subscriptions/search":
-		return s.searchSubscriptions(p)
 	case "POST subscriptions":
 		return s.createSubscription(p)
 	case "GET subscriptions/{id}":

@@ -5,23 +5,23 @@ import (
 	"strings"
 )
 
-// clause is one of a search: metadata['key']:'value', or status:'active'.
-var clause = regexp.MustCompile(`^\s*(?:metadata\[["']([^"']+)["']\]|(status))\s*:\s*["']((?:[^"'\\]|\\.)*)["']\s*$`)
+// clause is one of a search: metadata['key']:'value'.
+var clause = regexp.MustCompile(`^\s*metadata\[["']([^"']+)["']\]\s*:\s*["']((?:[^"'\\]|\\.)*)["']\s*$`)
 
 // query reads a search; every clause has to hold.
-func query(text string) (func(metadata map[string]string, status string) bool, *failure) {
-	type want struct{ key, status, value string }
+func query(text string) (func(metadata map[string]string) bool, *failure) {
+	type want struct{ key, value string }
 	var all []want
 	for _, part := range strings.Split(text, " AND ") {
 		m := clause.FindStringSubmatch(part)
 		if m == nil {
 			return nil, invalid("query", "We were unable to parse your search query.")
 		}
-		all = append(all, want{m[1], m[2], strings.NewReplacer(`\'`, `'`, `\"`, `"`, `\\`, `\`).Replace(m[3])})
+		all = append(all, want{m[1], strings.NewReplacer(`\'`, `'`, `\"`, `"`, `\\`, `\`).Replace(m[2])})
 	}
-	return func(metadata map[string]string, status string) bool {
+	return func(metadata map[string]string) bool {
 		for _, w := range all {
-			if w.status != "" && status != w.value || w.key != "" && metadata[w.key] != w.value {
+			if metadata[w.key] != w.value {
 				return false
 			}
 		}
@@ -43,45 +43,11 @@ func (s *Server) searchCustomers(p *params) (any, *failure) {
 	}
 	var data []any
 	for _, c := range s.customers {
-		if !c.Deleted && !c.found.After(s.now()) && fits(c.Metadata, "") && len(data) < int(limit) {
+		if !c.Deleted && !c.found.After(s.now()) && fits(c.Metadata) && len(data) < int(limit) {
 			data = append(data, s.customerJSON(c, nil))
 		}
 	}
 	out := listJSON("/v1/customers/search", data, false)
 	out["object"], out["next_page"] = "search_result", nil
-	return out, nil
-}
-
-func (s *Server) searchSubscriptions(p *params) (any, *failure) {
-	fits, f := query(p.text("query"))
-	if f != nil {
-		return nil, f
-	}
-	limit, f := p.number("limit", 10)
-	if f != nil {
-		return nil, f
-	}
-	expand := p.list("expand")
-	if f := p.rest(); f != nil {
-		return nil, f
-	}
-	var data []any
-	total := 0
-	for _, x := range s.subscriptions {
-		if x.found.After(s.now()) || !fits(x.metadata, x.status) {
-			continue
-		}
-		total++
-		if len(data) < int(limit) {
-			data = append(data, s.subscriptionJSON(x, nil))
-		}
-	}
-	out := listJSON("/v1/subscriptions/search", data, total > len(data))
-	out["object"], out["next_page"] = "search_result", nil
-	for _, e := range expand {
-		if e == "total_count" {
-			out["total_count"] = total
-		}
-	}
 	return out, nil
 }
