@@ -307,7 +307,8 @@ func (h *modelHub) work() {
 
 // ended looks at how a step ended: a database that fails has it repeated.
 func (h *modelHub) ended(err error) (ok bool) {
-	h.failed = errors.Is(err, errModelFault)
+	// Who has lost the lease without knowing may miss what is not kept for it.
+	h.failed = errors.Is(err, errModelFault) || errors.Is(err, journal.ErrPruned) && !h.owns()
 	switch {
 	case err == nil:
 		return true

@@ -96,7 +96,7 @@ func TestTheModelFindsFaults(t *testing.T) {
 				t.Fatal(err)
 			}
 			cmd := exec.Command("go", "test", "-vet=off", "-overlay", overlay, "-run", modelTests,
-				"-rapid.nofailfile", "-rapid.shrinktime=1s", ".")
+				"-rapid.checks=1500", "-rapid.nofailfile", "-rapid.shrinktime=1s", ".")
 			cmd.Env = append(os.Environ(), "AVHUB_TEST_POSTGRES=skip")
 			out, err := cmd.CombinedOutput()
 			said := found.FindString(string(out))

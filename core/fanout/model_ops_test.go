@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/avhub/avhub/core/journal/retention"
 	"github.com/avhub/avhub/core/plugin"
 	"github.com/avhub/avhub/sdk/plugin/pluginpb"
 )
@@ -49,9 +50,9 @@ func (o op) String() string {
 
 // What may happen, each as often as it is worth.
 var modelOps = []string{
-	"nothing", "append", "append", "append", "burst", "noise", "huge",
-	"work", "work", "work", "work", "work", "answer", "answer", "answer", "answer", "answer", "answer",
-	"say", "take", "take", "begin", "hold", "clock", "clock", "clock", "clock", "start", "start", "stop", "fault", "renew", "divide",
+	"nothing", "append", "append", "burst", "noise", "huge",
+	"work", "work", "work", "work", "turn", "turn", "answer", "answer", "answer", "answer", "answer", "answer",
+	"say", "take", "take", "begin", "hold", "clock", "clock", "clock", "clock", "start", "start", "stop", "fault", "renew", "divide", "prune",
 	"retry lanes", "retry letter", "discard lane", "discard letter", "down", "config",
 }
 
@@ -88,6 +89,12 @@ func (w *world) do(o op) {
 		w.append(o.n%modelKeys, "member.joined", 4000)
 	case "work":
 		h.work()
+	case "turn": // a lane's wait passes, and every hub comes round
+		w.now = w.now.Add(modelWaits[2])
+		for _, h := range w.alive() {
+			h.take()
+			h.work()
+		}
 	case "answer", "say":
 		if calls := w.waiting(); len(calls) > 0 {
 			call := calls[o.n%len(calls)]
@@ -122,6 +129,8 @@ func (w *world) do(o op) {
 				w.fail("renew: %v", err)
 			}
 		}
+	case "prune":
+		w.prune()
 	case "divide":
 		w.divide(o.m%modelPartitions + 1)
 	case "stop":
@@ -189,6 +198,18 @@ func (w *world) divide(partitions int) {
 		if !f.booked {
 			f.fate = ""
 		}
+	}
+}
+
+// prune removes what nobody needs any more, as old as a second.
+func (w *world) prune() {
+	_, err := retention.New(retention.Config{Retain: time.Second}, retention.Deps{
+		Store: w.st, Journal: w.journal, Holders: []retention.Holder{Holds(w.st, []string{"p"})},
+		Now:  func() time.Time { return w.now },
+		Wait: func(context.Context, time.Duration) (bool, time.Duration) { return true, 0 },
+	}).Prune(context.Background(), nil)
+	if err != nil {
+		w.fail("cannot prune: %v", err)
 	}
 }
 

@@ -79,7 +79,7 @@ type world struct {
 	failing map[string]*failing
 	books   *books
 	written bool // since the books were read
-	serial  int // makes ids and states differ
+	serial  int  // makes ids and states differ
 }
 
 // setting is what a case is about.
