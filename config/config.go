@@ -88,6 +88,7 @@ type Plugin struct {
 	Config     map[string]any    `json:"config" doc:"Its own configuration; which keys there are, avhub plugin describe tells."`
 	Attach     string            `json:"attach" doc:"For development: the folder in which the connector waits that you have started with its verb debug, such as under a debugger. The command is not started then."`
 	Limits     *Limits           `json:"limits" doc:"What its process may take; without this key, whatever it wants. On Linux only."`
+	Start      string            `json:"start" doc:"Where a plugin begins that is new to the database; later it is not looked at, avhub plugin reset is. beginning: with all that the journal holds; now: with what comes; snapshot: with the mirror as it stands, then what comes; or a time, as RFC 3339: with what was received since then." default:"beginning"`
 	RetryFor   time.Duration     `json:"retry_for" doc:"How long a failing event is retried before it becomes a dead letter." default:"72h" min:"1ms"`
 	Partitions int               `json:"partitions" doc:"Into how many parts its keys are divided. Several hubs on one Postgres share the parts of all plugins, and one hub works on several at once." default:"1" min:"1" max:"64"`
 }

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/avhub/avhub/sdk/schema"
 )
@@ -155,6 +156,13 @@ func (p Plugin) validate(found *collector, at schema.Path) {
 			found.add(at.Child("command").Child(0), "is empty", "name the program first, then its arguments")
 		case strings.Contains(word, "\x00"):
 			found.add(at.Child("command").Child(i), "holds a NUL character", "no program can be given one; take it out")
+		}
+	}
+	switch p.Start {
+	case "", "beginning", "now", "snapshot":
+	default:
+		if _, err := time.Parse(time.RFC3339, p.Start); err != nil {
+			found.add(at.Child("start"), "is no time", "write beginning, now, snapshot, or a time with its zone: 2026-01-31T08:00:00Z")
 		}
 	}
 	if p.Events != nil && len(p.Events) == 0 {

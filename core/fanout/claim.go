@@ -53,7 +53,7 @@ func (c *Consumer) claim(ctx context.Context) error {
 
 // takeOver takes the partition from whoever has it.
 func (c *Consumer) takeOver(ctx context.Context) (*Lease, error) {
-	if err := create(ctx, c.deps.Store, c.cfg.Name, c.cfg.Partitions); err != nil {
+	if err := create(ctx, c.deps.Store, c.deps.Journal, c.cfg.Name, c.cfg.Partitions, c.cfg.Start); err != nil {
 		return nil, err
 	}
 	db := c.deps.Store.SQL(ctx)

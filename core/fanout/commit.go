@@ -15,7 +15,7 @@ import (
 const halted = "halted"
 
 func (ch *changes) empty() bool {
-	return len(ch.states) == 0 && len(ch.lanes) == 0 && len(ch.letters) == 0 && len(ch.retried) == 0 && len(ch.gone) == 0 && ch.freed == "" && ch.status == "" && len(ch.ahead) == 0
+	return len(ch.states) == 0 && len(ch.lanes) == 0 && len(ch.letters) == 0 && len(ch.retried) == 0 && len(ch.gone) == 0 && ch.replay == nil && ch.freed == "" && ch.status == "" && len(ch.ahead) == 0
 }
 
 // commit writes changes and the cursor in one transaction, if this hub still
@@ -34,6 +34,9 @@ func (c *Consumer) commit(ctx context.Context, ch *changes) error {
 	}
 	c.cursor, c.flushed, c.seen = prefix, now, now
 	c.floors = c.floors.above(prefix)
+	if ch.replay != nil {
+		c.replayStored(ch.replay, now)
+	}
 	c.observe(ch)
 	return nil
 }
@@ -93,6 +96,11 @@ func (c *Consumer) write(ctx context.Context, ch *changes, prefix int64, now tim
 	if err := c.writeAhead(ctx, ch.ahead, now); err != nil {
 		return err
 	}
+	if ch.replay != nil {
+		if err := c.writeReplay(ctx, ch.replay, now); err != nil {
+			return err
+		}
+	}
 	return c.writeLetters(ctx, ch)
 }
 
@@ -108,11 +116,11 @@ func (c *Consumer) writeLetters(ctx context.Context, ch *changes) error {
 		if err != nil {
 			return fmt.Errorf("encode history: %w", err)
 		}
-		rows = append(rows, []any{d.Plugin, d.Key, Slot(d.Key), d.Position, d.EventID, d.Type, d.TenantID, ev, d.Reason, d.Attempts, history, false,
+		rows = append(rows, []any{d.Plugin, d.Key, Slot(d.Key), d.Position, d.EventID, d.Type, d.TenantID, ev, d.Reason, d.Attempts, history, false, d.Replay,
 			micros(d.CreatedAt), micros(d.UpdatedAt)})
 	}
-	err := db.Insert(ctx, `INSERT INTO avhub_dead_letters (plugin, key, slot, position, event_id, type, tenant_id, event, reason, attempts, history, retry, created_at, updated_at)`, rows,
-		`ON CONFLICT (plugin, position, event_id) DO UPDATE SET reason = excluded.reason, attempts = excluded.attempts, history = excluded.history, updated_at = excluded.updated_at`)
+	err := db.Insert(ctx, `INSERT INTO avhub_dead_letters (plugin, key, slot, position, event_id, type, tenant_id, event, reason, attempts, history, retry, replay, created_at, updated_at)`, rows,
+		`ON CONFLICT (plugin, position, event_id) DO UPDATE SET reason = excluded.reason, attempts = excluded.attempts, history = excluded.history, replay = excluded.replay, updated_at = excluded.updated_at`)
 	if err != nil {
 		return fmt.Errorf("store dead letters: %w", err)
 	}
@@ -174,7 +182,7 @@ func (c *Consumer) observe(ch *changes) {
 	m := c.deps.Metrics
 	for _, d := range ch.done {
 		m.verdicts.WithLabelValues(c.cfg.Name, d.Verdict).Inc()
-		if d.Verdict == "applied" || d.Verdict == "skipped" {
+		if !d.Replay && (d.Verdict == "applied" || d.Verdict == "skipped") {
 			m.latency.WithLabelValues(c.cfg.Name).Observe(c.deps.Now().Sub(d.Event.ReceivedAt).Seconds())
 		}
 		if d.Verdict == "dead" {
@@ -193,6 +201,9 @@ func (c *Consumer) poll(ctx context.Context) error {
 		return err
 	}
 	c.reportStatus(ctx)
+	if err := c.findReplay(ctx); err != nil {
+		return err
+	}
 	if !c.down {
 		if err := c.retryLetters(ctx); err != nil {
 			return err

@@ -57,6 +57,10 @@ type Consumer struct {
 	polled      time.Time
 	counted     time.Time
 
+	replay  *replayRun      // that this partition works on; nil: none
+	closing []int64         // replays whose end is to be noted
+	reads   chan replayRead // of replays
+
 	down      bool      // the plugin is not running
 	notBefore time.Time // the main stream waits until then
 }
@@ -86,7 +90,8 @@ func New(cfg Config, deps Deps) *Consumer {
 		active: map[string]*laneRun{},
 	}
 	c.letterLimit = c.limits.batchEvents
-	c.results = make(chan *batch, c.limits.batchesInFlight+c.limits.lanesInFlight)
+	c.results = make(chan *batch, c.limits.batchesInFlight+c.limits.lanesInFlight+1) // one of a replay
+	c.reads = make(chan replayRead, 2)
 	c.SetConfigHash(cfg.ConfigHash)
 	return c
 }
@@ -126,6 +131,9 @@ func (c *Consumer) Run(ctx context.Context) error {
 	}
 	if err := c.describe(); err != nil {
 		return err
+	}
+	if err := c.persist(ctx, "store what the plugin gets", c.storeDescription); err != nil {
+		return ignoreEnd(ctx, err)
 	}
 	if err := c.persist(ctx, "divide the plugin's keys", c.divide); err != nil {
 		return ignoreEnd(ctx, err)
@@ -174,6 +182,8 @@ func (c *Consumer) loop(ctx context.Context) error {
 			return c.finish(ErrFenced)
 		case <-wake:
 		case <-timer.C:
+		case got := <-c.reads:
+			c.takeRead(got)
 		case b := <-c.results:
 			if err := c.take(ctx, b); err != nil {
 				return c.finish(err)
@@ -210,12 +220,15 @@ func (c *Consumer) work(ctx context.Context) error {
 	if err := c.workLanes(ctx, now); err != nil {
 		return err
 	}
-	for more := true; more; {
+	for more := !c.holdsLog(); more; {
 		var err error
 		if more, err = c.fill(ctx); err != nil {
 			return err
 		}
 		c.dispatch()
+	}
+	if err := c.workReplay(ctx, now); err != nil {
+		return err
 	}
 	if err := c.handBack(ctx); err != nil {
 		return err
@@ -258,7 +271,7 @@ func (c *Consumer) dispatch() {
 func (c *Consumer) nextTick() time.Duration {
 	wait := pollEvery
 	now := c.deps.Now()
-	for _, at := range []time.Time{c.due, c.notBefore} {
+	for _, at := range []time.Time{c.due, c.notBefore, c.replayDue(now)} {
 		if at.After(now) {
 			wait = min(wait, at.Sub(now))
 		}
@@ -302,9 +315,11 @@ func (c *Consumer) settle(b *batch) *changes {
 	for _, it := range b.left {
 		it.release()
 	}
-	if b.run != nil || b.letters != nil {
+	switch {
+	case b.replay != nil:
+	case b.run != nil || b.letters != nil:
 		c.runs--
-	} else {
+	default:
 		c.batches--
 	}
 	if b.letters != nil {
@@ -358,7 +373,7 @@ func (c *Consumer) finish(why error) error {
 			return errors.Join(why, err)
 		}
 	}
-	for c.batches+c.runs > 0 {
+	for c.batches+c.runs > 0 || c.replay != nil && c.replay.flying {
 		select {
 		case b := <-c.results:
 			if err := c.take(ctx, b); err != nil {

@@ -27,7 +27,8 @@ type DeadLetter struct {
 	Reason    string    `json:"reason"`
 	Attempts  int       `json:"attempts"`
 	History   []Failure `json:"history,omitempty"`
-	Retry     bool      `json:"retry"` // an operator wants it delivered again
+	Retry     bool      `json:"retry"`            // an operator wants it delivered again
+	Replay    int64     `json:"replay,omitempty"` // in which it failed; 0: none
 	CreatedAt time.Time `json:"created_at"`
 	UpdatedAt time.Time `json:"updated_at"`
 
@@ -58,7 +59,11 @@ func (d *DeadLetter) decode(raw []byte) error {
 	if err := json.Unmarshal(raw, &is); err != nil {
 		return fmt.Errorf("copy of the event: %w", err)
 	}
-	ev, err := event.DecodeBody(is.Channel, is.Evidence.Body)
+	decode := func() (*event.Event, error) { return event.DecodeBody(is.Channel, is.Evidence.Body) }
+	if is.Channel == "" {
+		decode = func() (*event.Event, error) { return decodeSynthetic(is.Evidence.Body) }
+	}
+	ev, err := decode()
 	if err != nil {
 		return fmt.Errorf("copy of the event: %w", err)
 	}
@@ -158,7 +163,7 @@ func (c *Consumer) lettersInterrupted(b *batch, reason string, ch *changes) {
 
 var errEnough = errors.New("enough")
 
-const letterColumns = `id, plugin, key, position, event_id, type, tenant_id, event, reason, attempts, history, retry, created_at, updated_at`
+const letterColumns = `id, plugin, key, position, event_id, type, tenant_id, event, reason, attempts, history, retry, replay, created_at, updated_at`
 
 // readLetters reads dead letters; more, if set, has their events read, too, and
 // ends the list after the letter for which it returns false.
@@ -169,7 +174,7 @@ func readLetters(ctx context.Context, db store.SQL, more func(*DeadLetter) bool,
 		var ev, history []byte
 		var created, updated int64
 		if err := rows.Scan(&d.ID, &d.Plugin, &d.Key, &d.Position, &d.EventID, &d.Type, &d.TenantID, &ev,
-			&d.Reason, &d.Attempts, &history, &d.Retry, &created, &updated); err != nil {
+			&d.Reason, &d.Attempts, &history, &d.Retry, &d.Replay, &created, &updated); err != nil {
 			return err
 		}
 		d.CreatedAt, d.UpdatedAt = time.UnixMicro(created).UTC(), time.UnixMicro(updated).UTC()

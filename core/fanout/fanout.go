@@ -46,7 +46,7 @@ type Plugin interface {
 // Journal is what fan-out reads.
 type Journal interface {
 	Read(ctx context.Context, q journal.Query) ([]*event.Event, error)
-	Last(ctx context.Context) (int64, error)
+	Seeker
 	Wake() <-chan struct{}
 }
 
@@ -64,6 +64,9 @@ type Config struct {
 	// Partition is the one, of Partitions, that the consumer serves: the keys
 	// whose Slot % Partitions is Partition. Zero values mean the only one.
 	Partition, Partitions int
+	// Start is where a plugin begins that is new to the database; it is looked at
+	// once. The zero value is the beginning.
+	Start Start
 	// Events are patterns of the types to deliver; empty: what the plugin asks
 	// for.
 	Events []string
@@ -82,6 +85,7 @@ type Deps struct {
 	Store   *store.Store
 	Journal Journal
 	Mirror  Mirror
+	Rows    Rows // of which snapshots are made; nil: none can be
 	Plugin  Plugin
 	// Lease is the right to work on the partition. nil: the consumer takes the
 	// partition from whoever has it, for good, as Hub.
@@ -105,6 +109,7 @@ type Delivery struct {
 	Verdict string // applied, skipped, again, retry, dead, discarded
 	Reason  string
 	Took    time.Duration // of the call that the event was in
+	Replay  bool          // somebody asked for the event to be sent again
 }
 
 // ErrFenced: the lease is over, or the cursor has another epoch. Another hub may

@@ -25,6 +25,7 @@ type changes struct {
 	lanes   []*Lane             // to insert or update
 	letters []*DeadLetter       // to insert
 	retried []*DeadLetter       // by an operator, that failed again
+	replay  *replayRun          // its progress is to be stored
 	gone    []*DeadLetter       // that were settled when they were retried
 	freed   string              // key of a lane that goes back to the main stream
 	done    []Delivery
@@ -54,6 +55,9 @@ func (c *Consumer) judge(b *batch) *changes {
 	switch {
 	case b.run != nil:
 		c.moveLane(b, ch)
+	case b.replay != nil:
+		b.replay.limit = min(2*b.replay.limit, c.limits.batchEvents)
+		c.moveReplay(b, ch)
 	case b.letters != nil:
 		c.letterLimit = min(2*c.letterLimit, c.limits.batchEvents)
 	}
@@ -69,7 +73,7 @@ func (c *Consumer) judge(b *batch) *changes {
 // judgeKey goes through the verdicts on one key's events, in order.
 func (c *Consumer) judgeKey(b *batch, key string, indexes []int, ch *changes) {
 	now := c.deps.Now()
-	took := time.Since(b.sent)
+	took, again := time.Since(b.sent), b.letters != nil || b.replay != nil
 	state := b.states[key]
 	before := state.position
 	sent, changed := b.resp.GetStates()[key]
@@ -79,9 +83,9 @@ func (c *Consumer) judgeKey(b *batch, key string, indexes []int, ch *changes) {
 	mustStore := changed
 	said := func(it *item, verdict, reason string) {
 		for _, older := range it.covers {
-			ch.done = append(ch.done, Delivery{c.cfg.Name, older.ev, verdict, reason, took})
+			ch.done = append(ch.done, Delivery{c.cfg.Name, older.ev, verdict, reason, took, again})
 		}
-		ch.done = append(ch.done, Delivery{c.cfg.Name, it.ev, verdict, reason, took})
+		ch.done = append(ch.done, Delivery{c.cfg.Name, it.ev, verdict, reason, took, again})
 	}
 	settle := func(it *item) {
 		it.settle()
@@ -96,6 +100,15 @@ func (c *Consumer) judgeKey(b *batch, key string, indexes []int, ch *changes) {
 				kind, reason = pluginpb.Verdict_KIND_RETRY, fmt.Sprintf("asked to be called again %d times in a row", maxAgain)
 				it.agains = 0
 			}
+		}
+		if b.replay != nil {
+			if verdict := c.judgeReplayed(b, it, kind, v, reason, ch); verdict != "" {
+				said(it, verdict, reason)
+			}
+			if it.settled && b.replay.Kind == ReplayEvents {
+				state.position = max(state.position, it.ev.Position) // it never goes back
+			}
+			continue
 		}
 		if b.letters != nil {
 			if kind != pluginpb.Verdict_KIND_HELD {
@@ -150,6 +163,11 @@ func (c *Consumer) interrupted(b *batch, ch *changes) {
 	}
 	reason := "the call ended without an answer: " + clean(b.err.Error())
 	c.deps.Log.Warn().Int("events", len(b.items)).Str("reason", reason).Msg("events will be delivered again")
+	if b.replay != nil {
+		c.replayInterrupted(b, tried, reason, ch)
+		c.moveReplay(b, ch)
+		return
+	}
 	if b.letters != nil {
 		if tried {
 			c.lettersInterrupted(b, reason, ch)

@@ -49,19 +49,25 @@ func (l *Leases) RenewEvery() time.Duration { return l.length / 3 }
 func (l *Leases) Hub() string { return l.hub }
 
 // Create makes the rows of a plugin that has none, with as many partitions as the
-// configuration says.
-func (l *Leases) Create(ctx context.Context, name string, partitions int) error {
-	return l.store.InTx(ctx, func(ctx context.Context) error { return create(ctx, l.store, name, partitions) })
+// configuration says, and has it begin there.
+func (l *Leases) Create(ctx context.Context, j Seeker, name string, partitions int, from Start) error {
+	return l.store.InTx(ctx, func(ctx context.Context) error { return create(ctx, l.store, j, name, partitions, from) })
 }
 
-func create(ctx context.Context, st *store.Store, name string, partitions int) error {
+func create(ctx context.Context, st *store.Store, j Seeker, name string, partitions int, from Start) error {
 	db := st.SQL(ctx)
-	if _, err := db.Exec(ctx, `INSERT INTO avhub_plugins (id, partitions) VALUES (?, ?) ON CONFLICT (id) DO NOTHING`, name, partitions); err != nil {
+	made, err := db.Exec(ctx, `INSERT INTO avhub_plugins (id, partitions) VALUES (?, ?) ON CONFLICT (id) DO NOTHING`, name, partitions)
+	if err != nil {
 		return fmt.Errorf("create plugin: %w", err)
+	}
+	if made > 0 {
+		if err := begin(ctx, st, j, name, partitions, from); err != nil {
+			return err
+		}
 	}
 	var start int64
 	var there int
-	err := db.Query(ctx, func(rows *sql.Rows) error { return rows.Scan(&partitions, &start, &there) },
+	err = db.Query(ctx, func(rows *sql.Rows) error { return rows.Scan(&partitions, &start, &there) },
 		`SELECT partitions, start_position, (SELECT COUNT(*) FROM avhub_cursors c WHERE c.plugin = p.id) FROM avhub_plugins p WHERE id = ?`, name)
 	if err != nil {
 		return fmt.Errorf("read plugin: %w", err)

@@ -30,9 +30,11 @@ func (c *Consumer) send(b *batch) {
 			older.flying = true
 		}
 	}
-	if b.run != nil || b.letters != nil {
+	switch {
+	case b.replay != nil: // it counts its calls itself
+	case b.run != nil || b.letters != nil:
 		c.runs++
-	} else {
+	default:
 		c.batches++
 	}
 	c.launch(b, func() {
@@ -92,7 +94,7 @@ func (c *Consumer) prepare(b *batch) (*pluginpb.DeliverRequest, error) {
 	for _, it := range b.items {
 		// A former life of this hub has committed the verdict beyond its cursor.
 		known := b.states[it.key].position
-		if b.letters == nil && it.ev.Position <= known {
+		if b.letters == nil && b.replay == nil && it.ev.Position <= known {
 			b.settled = append(b.settled, it)
 			continue
 		}
@@ -170,15 +172,20 @@ func (c *Consumer) wire(b *batch, i int, it *item) *pluginpb.Event {
 	if b.letters != nil {
 		attempt = b.letters[i].Attempts + 1
 	}
+	if b.replay != nil {
+		if f := b.replay.part.ahead.Failing[it.key]; f != nil && b.firstOf(i) {
+			attempt = f.Attempts + 1
+		}
+	}
 	out := &pluginpb.Event{
 		Id: ev.ID, Type: ev.Type, Key: it.key, Position: ev.Position, Revision: ev.Revision(),
 		OccurredAtUs: ev.Time.UnixMicro(), Source: ev.Source, Channel: string(ev.Channel),
 		Subject: ev.Subject(), TenantId: ev.TenantID, ApplicationId: ev.ApplicationID,
-		Attempt: uint32(attempt), Replay: b.letters != nil, Superseded: ev.Superseded,
+		Attempt: uint32(attempt), Replay: b.letters != nil || b.replay != nil, Superseded: ev.Superseded,
 		ChangesOmitted: uint32(ev.ChangesOmitted), Data: ev.Data,
 		Evidence: evidence(ev),
 	}
-	if c.body {
+	if c.body && ev.Channel != "" { // nobody sent what has no channel
 		out.Body = ev.Evidence.Body
 	}
 	for _, ch := range ev.Changes {

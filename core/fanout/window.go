@@ -23,6 +23,7 @@ type item struct {
 	agains      int
 	// covers are older events of the key that this one's verdict settles.
 	covers []*item
+	place  replayPlace // in its replay, if it is of one
 }
 
 // settle makes the cursor pass the event, and those that it stands for.
@@ -204,6 +205,7 @@ type batch struct {
 	oversized int // bytes of the first event, if it is too large to be sent
 	states    map[string]keyState
 	run       *laneRun      // set: a lane's batch
+	replay    *replayRun    // set: a replay's batch
 	letters   []*DeadLetter // set: dead letters that an operator retries, by item
 	sent      time.Time
 	resp      *pluginpb.DeliverResponse

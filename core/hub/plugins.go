@@ -38,6 +38,7 @@ type delivered struct {
 	name    string
 	cfg     config.Plugin // of its config, own is in force
 	process *process
+	start   fanout.Start // where it begins if it is new to the database
 	// divide: the number of partitions is the configuration's to say. Once it was
 	// put in force, another hub with a newer configuration may change it.
 	divide atomic.Bool
@@ -87,7 +88,11 @@ func (h *Hub) newPlugin(cfg *config.Config, c config.Plugin) (*delivered, error)
 	if c.Attach != "" {
 		h.log.Warn().Str("plugin", c.Name).Msg("this plugin is attached to and not started: it is not held against " + config.LockName + ", and calls to it have no deadline")
 	}
-	d := &delivered{name: c.Name, cfg: c, own: own, hash: hash, secrets: cfg.PluginSecrets(c.Name), parts: map[int]*part{}}
+	start, err := fanout.ParseStart(c.Start)
+	if err != nil {
+		return nil, fmt.Errorf("start of plugin %s: %w", c.Name, err)
+	}
+	d := &delivered{name: c.Name, cfg: c, own: own, hash: hash, start: start, secrets: cfg.PluginSecrets(c.Name), parts: map[int]*part{}}
 	d.divide.Store(true)
 	d.process = &process{log: h.log.With().Str("plugin", c.Name).Logger(), make: func() *plugin.Supervisor {
 		d.mu.Lock()
@@ -114,7 +119,7 @@ func (h *Hub) newConsumer(d *delivered, lease *fanout.Lease, running *plugin.Sup
 			ConfigHash: d.configHash(), CallTimeout: patience,
 		},
 		fanout.Deps{
-			Store: h.store, Journal: h.journal, Mirror: h.mirror, Plugin: running, Lease: lease, Hub: h.owner,
+			Store: h.store, Journal: h.journal, Mirror: h.mirror, Rows: h.mirror, Plugin: running, Lease: lease, Hub: h.owner,
 			Log: h.log, Metrics: h.plugged.metrics, Observe: h.opts.OnDelivery,
 		})
 }
