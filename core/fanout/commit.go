@@ -200,11 +200,14 @@ func (c *Consumer) poll(ctx context.Context) error {
 	if err := c.checkOwner(ctx); err != nil {
 		return err
 	}
+	if err := c.obey(ctx); err != nil {
+		return err
+	}
 	c.reportStatus(ctx)
 	if err := c.findReplay(ctx); err != nil {
 		return err
 	}
-	if !c.down {
+	if !c.down && !c.paused {
 		if err := c.retryLetters(ctx); err != nil {
 			return err
 		}
@@ -247,12 +250,13 @@ func (c *Consumer) checkOwner(ctx context.Context) error {
 // Whatever else was stored lately says so, too.
 func (c *Consumer) reportStatus(ctx context.Context) {
 	is := c.deps.Plugin.Status()
-	status := fmt.Sprintf("%s\x00%s\x00%s\x00%d\x00%s", is.State, is.Reason, is.Version, is.Restarts, c.configHash())
+	state, reason := c.state()
+	status := fmt.Sprintf("%s\x00%s\x00%s\x00%d\x00%s", state, reason, is.Version, is.Restarts, c.configHash())
 	now := c.deps.Now()
 	if status == c.status && now.Sub(c.seen) < beatEvery {
 		return
 	}
-	if err := c.writeStatus(ctx, string(is.State), is.Reason); err != nil {
+	if err := c.writeStatus(ctx, state, reason); err != nil {
 		c.deps.Log.Warn().Err(err).Msg("could not store the plugin's status; trying again")
 		return
 	}

@@ -57,6 +57,9 @@ type Consumer struct {
 	polled      time.Time
 	counted     time.Time
 
+	paused      bool // an operator wants no deliveries
+	pauseReason string
+
 	replay  *replayRun      // that this partition works on; nil: none
 	closing []int64         // replays whose end is to be noted
 	reads   chan replayRead // of replays
@@ -117,6 +120,9 @@ func (c *Consumer) Run(ctx context.Context) error {
 		return ignoreEnd(ctx, err)
 	}
 	for {
+		if err := c.obey(ctx); err != nil {
+			c.deps.Log.Warn().Err(err).Msg("could not read what operators want; trying again")
+		}
 		c.reportStatus(ctx)
 		err := c.waitReady(ctx)
 		if err == nil {
@@ -213,6 +219,9 @@ func (c *Consumer) work(ctx context.Context) error {
 			return err
 		}
 		c.polled = now
+	}
+	if c.paused {
+		return c.rest(ctx)
 	}
 	if !c.ready(ctx) {
 		return c.flush(ctx, now)

@@ -93,6 +93,9 @@ type Deps struct {
 	Hub     string // names this process as the owner of cursors
 	Log     zerolog.Logger
 	Metrics *Metrics
+	// Restarts is told of wishes to start the process anew; nil: they are left to
+	// others.
+	Restarts *Restarts
 	// Observe, if set, is told of every committed verdict. It must not block.
 	Observe func(Delivery)
 	// Now is the clock; nil: the system's.

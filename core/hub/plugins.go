@@ -39,6 +39,8 @@ type delivered struct {
 	cfg     config.Plugin // of its config, own is in force
 	process *process
 	start   fanout.Start // where it begins if it is new to the database
+	// restarts counts operators' wishes to start its process anew.
+	restarts *fanout.Restarts
 	// divide: the number of partitions is the configuration's to say. Once it was
 	// put in force, another hub with a newer configuration may change it.
 	divide atomic.Bool
@@ -94,6 +96,11 @@ func (h *Hub) newPlugin(cfg *config.Config, c config.Plugin) (*delivered, error)
 	}
 	d := &delivered{name: c.Name, cfg: c, own: own, hash: hash, start: start, secrets: cfg.PluginSecrets(c.Name), parts: map[int]*part{}}
 	d.divide.Store(true)
+	d.restarts = &fanout.Restarts{Do: func(reason string) {
+		if running := d.process.supervisor(); running != nil {
+			running.Restart(reason)
+		}
+	}}
 	d.process = &process{log: h.log.With().Str("plugin", c.Name).Logger(), make: func() *plugin.Supervisor {
 		d.mu.Lock()
 		own, secrets := d.own, d.secrets
@@ -119,7 +126,7 @@ func (h *Hub) newConsumer(d *delivered, lease *fanout.Lease, running *plugin.Sup
 			ConfigHash: d.configHash(), CallTimeout: patience,
 		},
 		fanout.Deps{
-			Store: h.store, Journal: h.journal, Mirror: h.mirror, Rows: h.mirror, Plugin: running, Lease: lease, Hub: h.owner,
+			Store: h.store, Journal: h.journal, Mirror: h.mirror, Rows: h.mirror, Plugin: running, Restarts: d.restarts, Lease: lease, Hub: h.owner,
 			Log: h.log, Metrics: h.plugged.metrics, Observe: h.opts.OnDelivery,
 		})
 }
