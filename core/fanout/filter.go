@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -33,8 +34,9 @@ type clause struct {
 }
 
 func (w *clause) and(condition string, args ...any) {
-	w.parts = append(w.parts, condition)
-	w.args = append(w.args, args...)
+	// Clipped, so that two that grow from one do not share what is added.
+	w.parts = append(slices.Clip(w.parts), condition)
+	w.args = append(slices.Clip(w.args), args...)
 }
 
 func (w *clause) String() string {
