@@ -18,7 +18,7 @@ func (c *cli) deliveryVerbs() *cobra.Command {
 			"whose first event is tried again by itself, while the key's later events wait behind it. A\n"+
 			"dead letter is an event that was given up; its key went on, and nothing happens to it until\n"+
 			"somebody decides.",
-		c.deliveryList(), c.deliveryRetry(), c.deliveryDiscard())
+		c.deliveryList(), c.deliveryPending(), c.deliveryRetry(), c.deliveryDiscard())
 }
 
 // troubleFilter are the flags that choose lanes and dead letters.

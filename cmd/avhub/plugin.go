@@ -14,7 +14,8 @@ import (
 )
 
 func (c *cli) pluginVerbs() *cobra.Command {
-	return c.group("plugin", "Look at plugins", "", c.pluginNew(), c.pluginList(), c.pluginDescribe(), c.pluginLock(), c.pluginVerify(), c.pluginForget())
+	return c.group("plugin", "Look at plugins, and steer them", "", c.pluginNew(), c.pluginList(), c.pluginDescribe(), c.pluginState(),
+		c.pluginPause(), c.pluginResume(), c.pluginRestart(), c.pluginReset(), c.pluginLock(), c.pluginVerify(), c.pluginForget())
 }
 
 // pluginJSON is a plugin as --json prints it. One that has never run has no

@@ -15,7 +15,7 @@ func (c *cli) root() *cobra.Command {
 			"in your own database, and hands the events to connectors.\n\n"+
 			"Try it with nothing else installed: avhub dev. Set it up: avhub init.",
 		c.devVerb(), c.initVerb(), c.checkVerb(), c.serveVerb(), c.migrateVerb(), c.backfillVerb(), c.configVerbs(),
-		c.eventVerbs(), c.pluginVerbs(), c.deliveryVerbs(), c.tenantVerbs(),
+		c.eventVerbs(), c.pluginVerbs(), c.deliveryVerbs(), c.replayVerb(), c.tenantVerbs(),
 		c.journalVerbs(), c.accessVerbs(), c.sessionVerbs(), c.mirrorGroup(), c.verifyVerb(),
 		c.versionVerb(), c.completionVerb(),
 	)

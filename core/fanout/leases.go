@@ -49,8 +49,14 @@ func (l *Leases) RenewEvery() time.Duration { return l.length / 3 }
 func (l *Leases) Hub() string { return l.hub }
 
 // Create makes the rows of a plugin that has none, with as many partitions as the
-// configuration says, and has it begin there.
-func (l *Leases) Create(ctx context.Context, j Seeker, name string, partitions int, from Start) error {
+// configuration says. It begins with all that the journal holds.
+func (l *Leases) Create(ctx context.Context, name string, partitions int) error {
+	return l.CreateAt(ctx, nil, name, partitions, StartBeginning)
+}
+
+// CreateAt is Create for a plugin that begins elsewhere; j finds the place of a
+// time.
+func (l *Leases) CreateAt(ctx context.Context, j Seeker, name string, partitions int, from Start) error {
 	return l.store.InTx(ctx, func(ctx context.Context) error { return create(ctx, l.store, j, name, partitions, from) })
 }
 

@@ -120,4 +120,5 @@ func (p *Pending) add(is described, counts map[string]int64) (sum int64) {
 	return sum
 }
 
-var errUndescribed = errors.New("it has not run since this version of avhub; start it once")
+// ErrUndescribed: which events a plugin gets is not stored yet.
+var ErrUndescribed = errors.New("it has not run since this version of avhub; start it once")

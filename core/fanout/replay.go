@@ -261,7 +261,7 @@ func describedPlugin(ctx context.Context, st *store.Store, name string) (d descr
 	case !found:
 		return d, fmt.Errorf("%w: nothing is stored of a plugin %q; it has never been started", ErrNoPlugin, name)
 	case len(raw) == 0:
-		return d, fmt.Errorf("which events plugin %s gets is not known yet: %w", name, errUndescribed)
+		return d, fmt.Errorf("which events plugin %s gets is not known yet: %w", name, ErrUndescribed)
 	}
 	if err := json.Unmarshal(raw, &d.types); err != nil {
 		return d, fmt.Errorf("read the events of plugin %s: %w", name, err)

@@ -188,7 +188,7 @@ func (h *Hub) tryBalance(ctx context.Context) (time.Duration, error) {
 	for _, d := range plugins {
 		if _, ok := view.Plugins[d.name]; !ok {
 			created = true
-			if err := h.leases.Create(ctx, h.journal, d.name, d.partitions(), d.start); err != nil {
+			if err := h.leases.CreateAt(ctx, h.journal, d.name, d.partitions(), d.start); err != nil {
 				return lookEvery, err
 			}
 		}
