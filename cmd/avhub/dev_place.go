@@ -64,7 +64,7 @@ func (p devPlace) config() (*config.Config, error) {
 	if p.own == nil {
 		cfg.Plugins = []config.Plugin{{
 			Name: devPlugin, Command: []string{p.notify}, Events: []string{"*"},
-			Config: map[string]any{"url": p.app + "/events"}, RetryFor: time.Hour,
+			Config: map[string]any{"url": p.app + "/events"}, RetryFor: time.Hour, Partitions: 1,
 		}}
 	}
 	return &cfg, cfg.Validate()

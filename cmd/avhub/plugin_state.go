@@ -107,16 +107,12 @@ func shownState(raw []byte, reveal bool) json.RawMessage {
 	}
 	var tree any
 	if err := json.Unmarshal(raw, &tree); err != nil {
-		tree = fmt.Sprintf("(%d bytes that are not JSON)", len(raw))
-		reveal = true
+		return json.RawMessage(fmt.Sprintf(`"(%d bytes that are not JSON)"`, len(raw)))
 	}
-	if reveal && json.Valid(raw) {
+	if reveal {
 		return raw
 	}
-	if !reveal {
-		tree = hideText(tree)
-	}
-	out, err := json.Marshal(tree)
+	out, err := json.Marshal(hideText(tree))
 	if err != nil {
 		return json.RawMessage(`"(cannot be shown)"`)
 	}

@@ -17,8 +17,9 @@ import (
 
 func (c *cli) replayVerb() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "replay PLUGIN",
-		Short: "Deliver events again",
+		Use:         "replay PLUGIN",
+		Annotations: map[string]string{"works alone": "yes"},
+		Short:       "Deliver events again",
 		Long: "Has a plugin get events again that it has behind it: of a time, a range of positions, types, a\n" +
 			"tenant or a key. They come marked as replay, in order within their keys, beside the live events and\n" +
 			"at a rate of their own, and the plugin's place in the log does not move. The replay is stored: hubs\n" +

@@ -50,15 +50,16 @@ type part struct {
 func verbParts() []part {
 	return []part{
 		{"Run the hub", []string{"dev", "init", "check", "serve", "migrate", "backfill", "config"}},
-		{"Work with events and deliveries", []string{"event", "journal", "plugin", "delivery", "tenant", "verify"}},
+		{"Work with events and deliveries", []string{"event", "journal", "plugin", "delivery", "replay", "tenant", "verify"}},
 		{"Look into the mirror", []string{"org", "identity", "member", "app", "sso", "grant", "license", "subscription", "invitation", "access", "session", "mirror"}},
 	}
 }
 
 // usageTemplate is cobra's with our words: what stands behind a group is a verb,
-// and a group alone is no way to call it.
+// and a group alone is no way to call it, unless it says that it works alone.
 const usageTemplate = `Usage:
-  {{if .HasAvailableSubCommands}}{{.CommandPath}} VERB{{else}}{{.UseLine}}{{end}}
+  {{if index .Annotations "works alone"}}{{.UseLine}}
+  {{end}}{{if .HasAvailableSubCommands}}{{.CommandPath}} VERB{{else}}{{.UseLine}}{{end}}
 {{- if .HasExample}}
 
 Examples:

@@ -199,7 +199,7 @@ func (m Move) place(ctx context.Context, st *store.Store, out Moved) error {
 	if m.Reset || out.back() {
 		floors = ", floors = NULL"
 	}
-	_, err := db.Exec(ctx, `UPDATE avhub_cursors SET position = ?, epoch = epoch + 1, state = '', reason = ''`+floors+` WHERE plugin = ?`, out.To, m.Plugin)
+	_, err := db.Exec(ctx, `UPDATE avhub_cursors SET position = ?, epoch = epoch + 1, owner = '', expires_at = 0, state = '', reason = ''`+floors+` WHERE plugin = ?`, out.To, m.Plugin)
 	if err == nil {
 		_, err = db.Exec(ctx, `UPDATE avhub_plugins SET start_position = ?, needs_backfill = 0 WHERE id = ?`, out.To, m.Plugin)
 	}
