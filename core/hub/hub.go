@@ -39,8 +39,6 @@ type Options struct {
 	OnDelivery func(fanout.Delivery)
 	// AccessEntries is how many decisions Access keeps; see access.Options.
 	AccessEntries int
-
-	leaseTime time.Duration // of tests that cannot wait; 0: fanout.LeaseTime
 }
 
 // Hub is the whole of avhub on one configuration.
@@ -88,7 +86,7 @@ func New(ctx context.Context, cfg *config.Config, opts Options) (_ *Hub, err err
 		}
 	}()
 	h.leases = fanout.NewLeases(h.store, fanout.LeaseOptions{
-		Hub: h.owner, Name: ownerName(), Length: opts.leaseTime, Alone: h.store.Dialect() == store.SQLite,
+		Hub: h.owner, Name: ownerName(), Alone: h.store.Dialect() == store.SQLite,
 	})
 	if err := h.migrate(ctx); err != nil {
 		return nil, err
