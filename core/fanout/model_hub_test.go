@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/avhub/avhub/core/event"
@@ -39,7 +40,8 @@ type modelHub struct {
 	again map[string]int64
 	// taking is what came back and is not committed yet.
 	taking *outcome
-	failed bool // the last step met a failing database and must be repeated
+	failed bool          // the last step met a failing database and must be repeated
+	dying  *dyingContext // of the last step, if its statements were to fail
 }
 
 // modelCall is a call to the plugin, from the moment in which the consumer
@@ -176,7 +178,7 @@ func (h *modelHub) inTx(ctx context.Context, fn func(context.Context) error) err
 	owner := h.owns()
 	err := w.st.InTx(ctx, fn)
 	switch {
-	case errors.Is(err, ErrHalted):
+	case errors.Is(err, ErrHalted), err != nil && h.dying.over():
 		return err
 	case errors.Is(err, ErrFenced) && !owner && !h.claiming:
 		return err
@@ -194,6 +196,44 @@ func (h *modelHub) inTx(ctx context.Context, fn func(context.Context) error) err
 		return errModelFault
 	}
 	return nil
+}
+
+// dyingContext ends after it was looked at so many times. The database looks at it
+// with each statement.
+type dyingContext struct {
+	context.Context
+	left atomic.Int64
+}
+
+var modelEnded = make(chan struct{})
+
+func init() { close(modelEnded) }
+
+func (d *dyingContext) Done() <-chan struct{} {
+	if d.left.Add(-1) < 0 {
+		return modelEnded
+	}
+	return nil
+}
+
+func (d *dyingContext) Err() error {
+	if d.over() {
+		return context.Canceled
+	}
+	return nil
+}
+
+func (d *dyingContext) over() bool { return d != nil && d.left.Load() < 0 }
+
+// context is what the next step works with.
+func (h *modelHub) context() context.Context {
+	h.dying = nil
+	if !h.w.meets(faultStatement) {
+		return context.Background()
+	}
+	h.dying = &dyingContext{Context: context.Background()}
+	h.dying.left.Store(int64(h.w.looks))
+	return h.dying
 }
 
 // owns tells whether no other hub has claimed since this one did.
@@ -301,14 +341,14 @@ func (h *modelHub) work() {
 			h.finish(ErrHalted)
 		}
 	default:
-		h.ended(h.c.work(context.Background()))
+		h.ended(h.c.work(h.context()))
 	}
 }
 
 // ended looks at how a step ended: a database that fails has it repeated.
 func (h *modelHub) ended(err error) (ok bool) {
 	// Who has lost the lease without knowing may miss what is not kept for it.
-	h.failed = errors.Is(err, errModelFault) || errors.Is(err, journal.ErrPruned) && !h.owns()
+	h.failed = errors.Is(err, errModelFault) || err != nil && h.dying.over() || errors.Is(err, journal.ErrPruned) && !h.owns()
 	switch {
 	case err == nil:
 		return true
@@ -348,7 +388,7 @@ func (h *modelHub) take() {
 
 func (h *modelHub) commit() {
 	out := h.taking
-	if !h.ended(h.c.save(context.Background())) {
+	if !h.ended(h.c.save(h.context())) {
 		return
 	}
 	if !out.written && out.mustWrite() {

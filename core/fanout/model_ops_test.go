@@ -136,7 +136,7 @@ func (w *world) do(o op) {
 	case "stop":
 		w.stop(h)
 	case "fault":
-		w.fault = fault(o.n % int(faults))
+		w.fault, w.looks = fault(o.n%int(faults)), 4*o.m
 	default:
 		w.operate(o)
 	}

@@ -27,12 +27,13 @@ const (
 type fault int
 
 const (
-	noFault       fault = iota
-	faultBegin          // a transaction does not begin
-	faultRollback       // a transaction is rolled back at its end
-	faultAnswer         // a transaction is committed, but its hub is told that it failed
-	faultRead           // the journal cannot be read
-	faultMirror         // what travels with events cannot be loaded
+	noFault        fault = iota
+	faultBegin           // a transaction does not begin
+	faultRollback        // a transaction is rolled back at its end
+	faultAnswer          // a transaction is committed, but its hub is told that it failed
+	faultRead            // the journal cannot be read
+	faultMirror          // what travels with events cannot be loaded
+	faultStatement       // a statement fails, and with it what it was for
 	faults
 )
 
@@ -64,6 +65,7 @@ type world struct {
 	hubs  []*modelHub
 	lives int // of all of them
 	fault fault
+	looks int  // at a context, until faultStatement ends it
 	hold  bool // calls do not begin by themselves
 	down  bool // the plugin does not answer
 	// divided: the keys were divided anew since the books were read.
