@@ -24,7 +24,7 @@ import (
 
 var (
 	killsFlag    = flag.Int("torture.kills", 0, "how many processes to kill in each world; 0: the short form")
-	durationFlag = flag.Duration("torture.duration", 0, "how long to go on in each world; 0: 0.8 s for each kill")
+	durationFlag = flag.Duration("torture.duration", 0, "how long to go on in each world at most; 0: 1.5 s for each kill")
 	seedFlag     = flag.Int64("torture.seed", 0, "what happens when, by chance; 0: another one each time")
 	rateFlag     = flag.Int("torture.rate", 120, "events a second")
 	keepFlag     = flag.String("torture.keep", "", "a folder that keeps databases and logs")
@@ -99,9 +99,9 @@ func newRig(t *testing.T, shortKills int, short time.Duration) *rig {
 	case r.kills == 0 && r.duration == 0:
 		r.kills, r.duration = shortKills, short
 	case r.duration == 0:
-		r.duration = time.Duration(r.kills) * 800 * time.Millisecond
+		r.duration = time.Duration(r.kills) * 1500 * time.Millisecond
 	case r.kills == 0:
-		r.kills = int(r.duration / (800 * time.Millisecond))
+		r.kills = int(r.duration / (1500 * time.Millisecond))
 	}
 	r.transport = &http.Transport{MaxIdleConnsPerHost: senders}
 	r.random = rand.New(rand.NewPCG(uint64(r.seed), 1))
@@ -178,8 +178,9 @@ func (r *rig) killed() int { return r.count[killHub] + r.count[killPlugin] + r.c
 func (r *rig) torment() {
 	r.begin = time.Now()
 	told := r.begin
-	every := r.duration / time.Duration(max(r.kills, 1))
-	for r.killed() < r.kills && time.Since(r.begin) < r.duration+every {
+	// Not every deed is a kill, and some take their time.
+	every := r.duration / time.Duration(max(2*r.kills, 1))
+	for r.killed() < r.kills && time.Since(r.begin) < r.duration {
 		// A random instant of everybody's work, not a wait for anything.
 		r.rest(every/2 + time.Duration(r.random.Int64N(int64(every)+1)))
 		r.act()
