@@ -24,7 +24,8 @@ func (r *run) readCursors(ctx context.Context) error {
 	err := r.sql(ctx).Query(ctx, func(rows *sql.Rows) error {
 		var name string
 		var partitions int
-		if err := rows.Scan(&name, &partitions); err != nil {
+		var start, behind int64
+		if err := rows.Scan(&name, &partitions, &start, &behind); err != nil {
 			return err
 		}
 		p, err := r.follow(name)
@@ -35,9 +36,12 @@ func (r *run) readCursors(ctx context.Context) error {
 			r.report.add(p.of(Partitions, "", 0), "it is divided into %d partitions", partitions)
 			partitions = 1
 		}
-		p.cursors = make([]int64, partitions)
+		p.cursors, p.start = make([]int64, partitions), start
+		if behind > 0 {
+			r.report.note("plugin %s was too far behind, and the journal no longer holds what it lacks: it needs a back-fill", name)
+		}
 		return nil
-	}, `SELECT id, partitions FROM avhub_plugins ORDER BY id`)
+	}, `SELECT id, partitions, start_position, needs_backfill FROM avhub_plugins ORDER BY id`)
 	if err != nil {
 		return fmt.Errorf("read plugins: %w", err)
 	}

@@ -21,19 +21,23 @@ import (
 // limit that a database may set to the time of a query.
 const chunk = 2048
 
-// span finds out which positions there are.
+// span finds out which positions there are. What came before the first was pruned,
+// but for events that failed, which nobody needs to find by their place.
 func (r *run) span(ctx context.Context) error {
 	var counter, newest int64
-	if _, err := r.one(ctx, `SELECT coalesce(min(position), 0), coalesce(max(position), 0) FROM avhub_events`, nil, &r.first, &newest); err != nil {
-		return fmt.Errorf("read the journal's span: %w", err)
+	r.first = 1
+	if _, err := r.one(ctx, `SELECT value FROM avhub_counters WHERE name = 'journal_first'`, nil, &r.first); err != nil {
+		return fmt.Errorf("read where the journal begins: %w", err)
+	}
+	if _, err := r.one(ctx, `SELECT coalesce(max(position), 0) FROM avhub_events WHERE position >= ?`, []any{r.first}, &newest); err != nil {
+		return fmt.Errorf("read the journal's end: %w", err)
 	}
 	if _, err := r.one(ctx, `SELECT value FROM avhub_counters WHERE name = 'journal'`, nil, &counter); err != nil {
 		return fmt.Errorf("read the journal's counter: %w", err)
 	}
-	if r.first == 0 {
-		r.first = counter + 1 // nothing is left
-	} else if counter != newest {
-		r.report.add(Finding{Kind: Counter, Position: newest}, "the counter says %d, the last event is at %d", counter, newest)
+	if counter < newest || r.first < 1 || r.first > counter+1 {
+		r.report.add(Finding{Kind: Counter, Position: newest}, "the counters say that the journal holds positions %d to %d, the last event is at %d", r.first, counter, newest)
+		r.first = max(r.first, 1)
 	}
 	r.last = max(counter, newest)
 	r.report.First, r.report.Last = r.first, r.last
@@ -118,9 +122,7 @@ func (r *run) checkEntry(e *entry, unknown map[string]int64) *event.Event {
 	hash := sha256.Sum256(e.body)
 	switch {
 	case !e.seenPosition.Valid:
-		if !r.forgotten(e) {
-			r.report.add(at(Unremembered), "the id %s of source %s is not among those seen", e.id, e.source)
-		}
+		r.report.add(at(Unremembered), "the id %s of source %s is not among those seen", e.id, e.source)
 	case e.seenPosition.Int64 != e.position:
 		r.report.add(at(Unremembered), "the id %s of source %s is remembered for position %d", e.id, e.source, e.seenPosition.Int64)
 	case !bytes.Equal(e.seenHash, hash[:]):
@@ -156,9 +158,6 @@ func (r *run) checkEntry(e *entry, unknown map[string]int64) *event.Event {
 	}
 	return ev
 }
-
-// forgotten tells whether an event's id need not be remembered any more.
-func (r *run) forgotten(*entry) bool { return false }
 
 // checkSignature verifies the provider's signature over the stored bytes.
 func (r *run) checkSignature(e *entry, unknown map[string]int64) {

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/avhub/avhub/core/journal"
 )
@@ -40,8 +42,8 @@ func (j *judge) settle(ctx context.Context, after, until int64, events []*judged
 				return err
 			}
 		}
-		for position, v := range got {
-			if v.live > 0 {
+		for _, position := range slices.Sorted(maps.Keys(got)) {
+			if got[position].live > 0 {
 				j.r.report.add(p.of(Foreign, "", position), "an event was delivered as position %d, where the journal has none that can be read", position)
 			}
 		}
@@ -64,7 +66,7 @@ func (j *judge) settleOne(ctx context.Context, p *followed, ev *judgedEvent, v *
 			return nil
 		}
 	}
-	if !p.known || !p.matcher.Match(ev.typ) || ev.position < j.r.opts.From {
+	if !p.known || !p.matcher.Match(ev.typ) || ev.position < j.r.opts.From || ev.position <= p.start {
 		return nil
 	}
 	key := p.keyOf(ev)

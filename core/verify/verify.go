@@ -90,6 +90,7 @@ type followed struct {
 	known   bool // its order and events are
 	matcher event.Matcher
 	cursors []int64 // by partition: everything at or below is settled, or a lane's
+	start   int64   // it gets events beyond that position
 	report  *PluginReport
 	number  int // in the scratch database
 }

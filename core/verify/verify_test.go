@@ -97,7 +97,11 @@ func TestDamageIsFoundAndNamed(t *testing.T) {
 		"the last event is gone": {func(w *world) {
 			w.exec(`DELETE FROM avhub_events WHERE position = 20`)
 			w.exec(`DELETE FROM avhub_seen_events WHERE position = 20`)
-		}, []verify.Kind{verify.Foreign, verify.Counter, verify.Gap, verify.StateOrigin}, 20},
+		}, []verify.Kind{verify.Foreign, verify.Gap, verify.StateOrigin}, 20},
+		"the first events are gone": {func(w *world) {
+			w.exec(`DELETE FROM avhub_events WHERE position < 3`)
+			w.exec(`DELETE FROM avhub_seen_events WHERE position < 3`)
+		}, []verify.Kind{verify.Foreign, verify.Gap}, 1},
 		"the counter is behind": {func(w *world) { w.exec(`UPDATE avhub_counters SET value = 19 WHERE name = 'journal'`) },
 			[]verify.Kind{verify.Counter}, 20},
 		"bytes were changed": {func(w *world) {
@@ -202,6 +206,45 @@ func TestDamageIsFoundAndNamed(t *testing.T) {
 				t.Errorf("it was found at position %d, and is at %d: %+v", f.Position, c.where, f)
 			}
 		})
+	}
+}
+
+// What was pruned is not missed, nor an event that failed and was kept.
+func TestAPrunedJournalPasses(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, url string) {
+		w := newWorld(t, url)
+		w.fill()
+		w.exec(`DELETE FROM avhub_events WHERE position < 8 AND position <> 3`)
+		w.exec(`UPDATE avhub_events SET failed = 'it was poisonous' WHERE position = 3`)
+		w.exec(`DELETE FROM avhub_seen_events WHERE position < 5 AND position <> 3`)
+		w.exec(`INSERT INTO avhub_counters (name, value) VALUES ('journal_first', 8)`)
+		if r := w.verify(); !r.Clean || r.First != 8 || r.Events != 13 {
+			t.Errorf("%+v", r)
+		}
+		w.exec(`UPDATE avhub_counters SET value = 6 WHERE name = 'journal_first'`)
+		if r := w.verify(); !slices.Contains(kinds(r), verify.Gap) {
+			t.Errorf("two events that are gone passed: %+v", r)
+		}
+	})
+}
+
+// A plugin that began later was not to get what came before.
+func TestAPluginThatBeganLaterPasses(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, storetest.SQLite(t))
+	w.fill()
+	w.without("e1")
+	w.without("e2")
+	if r := w.verify(); r.Clean {
+		t.Error("without them, it passed from the beginning")
+	}
+	if r := w.verify(func(o *verify.Options) { o.From = 3 }); slices.Contains(kinds(r), verify.Lost) {
+		t.Errorf("a log that begins with position 3: %+v", r.Findings)
+	}
+	w.exec(`UPDATE avhub_plugins SET start_position = 2`)
+	if r := w.verify(); slices.Contains(kinds(r), verify.Lost) {
+		t.Errorf("a plugin that begins behind position 2: %+v", r.Findings)
 	}
 }
 
