@@ -74,7 +74,7 @@ func TestLaw4_APluginThatStartsWithASnapshotGetsItBeforeTheLog(t *testing.T) {
 		hold.Store(true)
 		b.plugin.deliver = func(ev *pluginpb.Event, _ []byte) (*pluginpb.Verdict, []byte) {
 			if strings.HasPrefix(ev.GetId(), "snapshot:organization:t0099") && hold.Load() {
-				return verdict(pluginpb.Verdict_KIND_RETRY, "wait"), nil
+				return &pluginpb.Verdict{Kind: pluginpb.Verdict_KIND_RETRY, Reason: "wait", Throttled: true, RetryAfterMs: 100}, nil // which never counts
 			}
 			return applied(), nil
 		}
@@ -175,6 +175,10 @@ func TestLaw6_RowsThatFailInASnapshotAreDeadLetters(t *testing.T) {
 		b.start(fromSnapshot(append(manyRows(3), mirror.Row{
 			Ref: mirror.Ref{Kind: event.KindOrganization, ID: "t9"}, JSON: json.RawMessage(`{"tenant_id":`), // which no event can tell
 		})))
+		b.until("the snapshot is through", func() bool {
+			list, err := fanout.Replays(context.Background(), b.store, "p", false, 0)
+			return err == nil && len(list) == 1 && list[0].State == fanout.ReplayDone
+		})
 		b.append("t0000", "live", "{}")
 		b.until("all is settled", b.settled)
 		letters := b.trouble().DeadLetters
