@@ -211,7 +211,11 @@ func (w *world) settledAll() bool {
 // rest lets everything come to its end, with a plugin that applies all, and
 // looks at what is left.
 func (w *world) rest() {
-	w.fault, w.hold, w.down = noFault, false, false
+	w.fault, w.hold, w.down, w.paused = noFault, false, false, false
+	if err := Resume(context.Background(), w.st, "p"); err != nil {
+		w.fail("cannot resume: %v", err)
+	}
+	w.lookAtPause()
 	w.hash++
 	for _, h := range w.hubs {
 		h.drop()

@@ -1,11 +1,16 @@
 package fanout
 
+import "context"
+
 // handedOut looks at a call that has just reached the plugin.
 func (w *world) handedOut(call *modelCall) {
 	h, req := call.hub, call.req
 	w.look()
 	if !h.owns() {
 		return // it does not know yet, and cannot commit
+	}
+	if w.rests {
+		w.fail("%s delivers to a plugin that is paused", h.name)
 	}
 	if n := len(req.GetEvents()); n == 0 || n > w.limits.batchEvents {
 		w.fail("%s delivers %d events in a call", h.name, n)
@@ -43,6 +48,25 @@ func (w *world) handedOut(call *modelCall) {
 	for key := range req.GetStates() {
 		if byKey[key] == nil {
 			w.fail("%s: the state of %s travels without an event", h.name, key)
+		}
+	}
+}
+
+// lookAtPause: once operators are told that a pause has come into force, nothing
+// is under way, until it ends.
+func (w *world) lookAtPause() {
+	if !w.paused {
+		w.rests = false
+		return
+	}
+	done, _, err := Acknowledged(context.Background(), w.st, "p")
+	if err != nil {
+		w.fail("look whether the pause is in force: %v", err)
+	}
+	w.rests = w.rests || done
+	for _, h := range w.hubs {
+		if w.rests && h.owns() && len(h.calls) > 0 {
+			w.fail("%s has a call in flight, and operators are told that the pause is in force", h.name)
 		}
 	}
 }

@@ -55,6 +55,8 @@ var mutants = []struct {
 	{"a new division forgets the one before the last", []edit{{"repartition.go", "append(old, floor{before, was, positions})", "append(old[:0], floor{before, was, positions})"}}},
 	{"a shutdown does not tell what is settled beyond the cursor", []edit{{"claim.go", "for key, position := range ahead {", "for key, position := range map[string]int64{} {"}}},
 	{"a shutdown takes what a lane has for settled", []edit{{"claim.go", "delete(keys, key)", "_ = key"}}},
+	{"a paused plugin gets events", []edit{{"consumer.go", "	if c.paused {", "	if false {"}}},
+	{"a pause is in force while calls are in flight", []edit{{"pause.go", "case c.busy() || c.window.prefix > c.cursor:", "case false:"}}},
 	{"a halted plugin starts again", []edit{{"claim.go", "if state == halted && hash == c.configHash() {", "if false {"}}},
 }
 

@@ -53,7 +53,7 @@ var modelOps = []string{
 	"nothing", "append", "append", "burst", "noise", "huge",
 	"work", "work", "work", "work", "turn", "turn", "answer", "answer", "answer", "answer", "answer", "answer",
 	"say", "take", "take", "begin", "hold", "clock", "clock", "clock", "clock", "start", "start", "stop", "fault", "renew", "divide", "prune",
-	"retry lanes", "retry letter", "discard lane", "discard letter", "down", "config",
+	"retry lanes", "retry letter", "discard lane", "discard letter", "down", "config", "pause",
 }
 
 var modelAnswers = []string{
@@ -142,6 +142,7 @@ func (w *world) do(o op) {
 	}
 	w.look()
 	w.lookAtHubs()
+	w.lookAtPause()
 	for _, f := range w.facts {
 		f.never = f.never || f.discard && !w.atWork(f.key)
 	}
@@ -271,6 +272,12 @@ func (w *world) operate(o op) {
 	var err error
 	w.written = true
 	switch o.do {
+	case "pause":
+		if w.paused = !w.paused; w.paused {
+			err = Pause(ctx, w.st, "p", "an operator looks at it")
+		} else {
+			err = Resume(ctx, w.st, "p")
+		}
 	case "retry lanes":
 		_, err = Retry(ctx, w.st, Filter{Plugin: "p"})
 		for position := range w.letters {

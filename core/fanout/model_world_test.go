@@ -71,7 +71,10 @@ type world struct {
 	// divided: the keys were divided anew since the books were read.
 	divided bool
 	hash    int // of the configuration
-	trace   []op
+	// paused: an operator wants no deliveries; rests: and was told that there are
+	// none any more.
+	paused, rests bool
+	trace         []op
 
 	facts  []*fact // by position, from 1 on
 	states map[string]string
@@ -103,7 +106,7 @@ type failing struct {
 func newWorld(t rapid.TB, st *store.Store, j *journal.Journal, s setting) *world {
 	w := &world{
 		t: t, st: st, journal: j, setting: s,
-		now:     time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+		now:     store.Now(), // from here on it goes only as the model says
 		states:  map[string]string{},
 		letters: map[int64]bool{},
 		failing: map[string]*failing{},
