@@ -46,8 +46,9 @@ func (c *cli) devVerb() *cobra.Command {
 		Long: "Runs the whole product with nothing else installed: the hub on a SQLite database, an\n" +
 			"AuthVital that is simulated in the same process and tells the life of some companies in\n" +
 			"signed webhooks, a connector as a process of its own, and a small receiver that stands for\n" +
-			"your application. Prints a line for each thing that happens, from the sender's answer to\n" +
-			"the connector's verdict.\n\n" +
+			"your application. Where avhub-stripe is built, it bills the companies at a simulated Stripe.\n" +
+			"Prints a line for each thing that happens, from the sender's answer to the connector's\n" +
+			"verdict, and for each change of what a company pays for.\n\n" +
 			"With --config the plugins of that configuration take the connector's place, together with\n" +
 			"its sections mirror and features. Its sources, its database and its addresses are left\n" +
 			"alone, so a configuration for production can be tried.\n\n" +
@@ -86,7 +87,7 @@ func (c *cli) dev(ctx context.Context, f devFlags, changed func(flag string) boo
 	if f.config != "" {
 		place.own, err = c.devPlugins(f.config)
 	} else {
-		place.notify, err = findNotify()
+		place.notify, err = findBundled("avhub-notify")
 	}
 	if err != nil {
 		return err
@@ -122,6 +123,11 @@ func (c *cli) dev(ctx context.Context, f devFlags, changed func(flag string) boo
 	app, err := serveLoopback(aroundCtx, &around, receiver(), log)
 	if err != nil {
 		return err
+	}
+	if place.own == nil {
+		if place.billing, err = startBilling(aroundCtx, &around, view.billed); err != nil {
+			return err
+		}
 	}
 	place.provider, place.app = "http://"+provider, "http://"+app
 	place.machine, place.clients = machine, sim.ClientIDs()

@@ -62,6 +62,9 @@ func (l *viewLine) eventType() string {
 func (v *view) text(l *viewLine) string {
 	c := v.c
 	at := c.paint(c.out, dim, l.at.Format(time.TimeOnly))
+	if l.billed != "" {
+		return at + "  " + c.paint(c.out, green, clean("Stripe: "+l.billed))
+	}
 	what := clean(fmt.Sprintf("%-48s", l.words()))
 	if l.outcome() == "rotated" {
 		return at + "  " + strings.TrimRight(what, " ")
@@ -172,6 +175,9 @@ type viewPlugin struct {
 }
 
 func (v *view) json(l *viewLine) viewJSON {
+	if l.billed != "" {
+		return viewJSON{Time: l.at.UTC(), Story: l.billed, Kind: "billing", Outcome: "billed"}
+	}
 	j := viewJSON{
 		Time: l.at.UTC(), Story: l.words(), Kind: string(simulator.StepEvent), Type: l.eventType(), ID: l.id,
 		Outcome: l.outcome(), Reason: l.reason(), Position: l.receipt.Position,

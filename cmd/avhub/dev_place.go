@@ -29,6 +29,7 @@ type devPlace struct {
 	server, admin string         // addresses of the hub's listeners
 	provider, app string         // URLs
 	notify        string         // path of the connector
+	billing       devBilling     // the connector that bills, with a simulated Stripe
 	own           *config.Config // of which the plugins are taken instead; or nil
 	logLevel      string
 	machine       devMachine
@@ -66,6 +67,9 @@ func (p devPlace) config() (*config.Config, error) {
 			Name: devPlugin, Command: []string{p.notify}, Events: []string{"*"},
 			Config: map[string]any{"url": p.app + "/events"}, RetryFor: time.Hour, Partitions: 1,
 		}}
+		if p.billing.stripe != "" {
+			cfg.Plugins = append(cfg.Plugins, p.billing.plugin())
+		}
 	}
 	return &cfg, cfg.Validate()
 }
@@ -116,6 +120,10 @@ func (p devPlace) header(c *cli) {
 	if p.own == nil {
 		row("connector", p.notify, "gets every event, posts it to")
 		row("your app", p.app+"/events", "a stand-in that says 200")
+		if p.billing.stripe != "" {
+			row("connector", p.billing.program, "bills each tenant for its plan and its seats at")
+			row("Stripe", p.billing.stripe, "simulated; its page shows who pays for what")
+		}
 	} else {
 		for _, own := range p.own.Plugins {
 			row("plugin", own.Name, "gets the events that it wants")
@@ -131,10 +139,9 @@ func (p devPlace) header(c *cli) {
 	c.say("")
 }
 
-// findNotify finds the bundled connector: beside this program, or where make
-// puts it.
-func findNotify() (string, error) {
-	const name = "avhub-notify"
+// findBundled finds a bundled connector: beside this program, or where make puts
+// it.
+func findBundled(name string) (string, error) {
 	var tried []string
 	if me, err := os.Executable(); err == nil {
 		tried = append(tried, filepath.Join(filepath.Dir(me), name))

@@ -48,6 +48,7 @@ type observation struct {
 	ev       *event.Event
 	receipt  journal.Receipt
 	delivery *fanout.Delivery
+	billed   string // what the simulated Stripe says
 }
 
 // viewLine is one line in the making.
@@ -59,6 +60,7 @@ type viewLine struct {
 	ev       *event.Event
 	receipt  journal.Receipt // empty before ev is known
 	delivery *fanout.Delivery
+	billed   string // a line of the simulated Stripe; nothing else is set then
 }
 
 type viewTotals struct {
@@ -82,8 +84,14 @@ func (v *view) appended(ev *event.Event, receipt journal.Receipt) {
 
 // delivered takes a committed verdict. It never waits.
 func (v *view) delivered(d fanout.Delivery) {
+	if v.flags.config == "" && d.Plugin == devBillingPlugin {
+		return // what comes of it is told by the simulated Stripe
+	}
 	v.offer(observation{at: time.Now(), delivery: &d})
 }
+
+// billed takes what the simulated Stripe says. It never waits.
+func (v *view) billed(what string) { v.offer(observation{at: time.Now(), billed: what}) }
 
 func (v *view) offer(o observation) {
 	select {
@@ -158,6 +166,8 @@ func (v *view) end() { close(v.ended) }
 // take adds an observation to its line, or begins one.
 func (v *view) take(o observation) {
 	switch {
+	case o.billed != "":
+		v.begin(&viewLine{at: o.at, billed: o.billed})
 	case o.ev != nil:
 		// Each append is a line of its own: a duplicate has the same id.
 		v.begin(&viewLine{id: o.ev.ID, at: o.at, ev: o.ev, receipt: o.receipt})
@@ -207,12 +217,14 @@ func (l *viewLine) waitsForPlugin() bool {
 func (v *view) print(now time.Time, all bool) {
 	for len(v.lines) > 0 {
 		l := v.lines[0]
-		complete := l.step != nil && !l.waitsForPlugin()
+		complete := l.billed != "" || l.step != nil && !l.waitsForPlugin()
 		if !all && !complete && now.Before(l.due) {
 			return
 		}
 		v.lines = v.lines[1:]
-		v.count(l)
+		if l.billed == "" {
+			v.count(l)
+		}
 		switch {
 		case v.flags.quiet:
 		case v.flags.json:

@@ -176,3 +176,21 @@ func TestASummaryOfChangesIsShort(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatIsBilledIsALineOfItsOwnInOrder(t *testing.T) {
+	t.Parallel()
+	for _, asJSON := range []bool{false, true} {
+		b := viewSetup(t, devFlags{json: asJSON})
+		ev := b.append("e1", journal.Accepted)
+		b.view.take(observation{at: b.now, billed: "Acme: starter×1 → pro×1\x1b[31m"})
+		b.step("e1", "Acme upgrades", 200, "{}")
+		if b.out.Len() > 0 {
+			t.Errorf("printed before the event's line: %s", b.out)
+		}
+		b.verdict(ev, "applied")
+		lines := strings.Split(strings.TrimSpace(b.out.String()), "\n")
+		if len(lines) != 2 || !strings.Contains(lines[0], "Acme upgrades") || !strings.Contains(lines[1], "starter×1 → pro×1") || strings.Contains(lines[1], "\x1b") {
+			t.Errorf("printed:\n%s", b.out)
+		}
+	}
+}

@@ -20,7 +20,7 @@ func (c *cli) fakeVerb() *cobra.Command {
 	var listen string
 	var prices []string
 	var perSecond int
-	var leash bool
+	var leash, follow bool
 	cmd := &cobra.Command{
 		Use:   "fake",
 		Short: "serve a simulated Stripe on this machine, to try a configuration on",
@@ -33,6 +33,7 @@ func (c *cli) fakeVerb() *cobra.Command {
 	cmd.Flags().StringArrayVar(&prices, "price", []string{"starter=19.00", "pro=49.00", "enterprise=199.00", "seat=5.00"}, "a price by lookup key and amount a month, `KEY=AMOUNT`; repeatable")
 	cmd.Flags().IntVar(&perSecond, "per-second", 25, "`requests` a second that are taken, as of a sandbox; 0: any number")
 	cmd.Flags().BoolVar(&leash, "leash", false, "end when standard input does")
+	cmd.Flags().BoolVar(&follow, "follow", false, "print each change of a subscription")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		opts := stripefake.Options{PerSecond: perSecond}
 		for _, text := range prices {
@@ -41,6 +42,9 @@ func (c *cli) fakeVerb() *cobra.Command {
 				return err
 			}
 			opts.Prices = append(opts.Prices, p)
+		}
+		if follow {
+			opts.OnChange = func(ch stripefake.Change) { fmt.Fprintf(c.out, "%s: %s\n", clean(ch.Customer), clean(ch.What)) }
 		}
 		host, _, err := net.SplitHostPort(listen)
 		if err != nil || !loopback(host) {

@@ -342,3 +342,17 @@ func serve(t testing.TB, fake *stripefake.Server) string {
 	t.Cleanup(server.Close)
 	return server.URL
 }
+
+func fetch(t testing.TB, url string) string {
+	t.Helper()
+	resp, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
+}

@@ -37,6 +37,9 @@ type Options struct {
 	PerSecond int
 	// Prices are there from the beginning.
 	Prices []Price
+	// OnChange is told of each change of a subscription; nil: nobody is. It must
+	// not wait, and not call the fake.
+	OnChange func(Change)
 }
 
 // Request is a request that came in, as the log keeps it.

@@ -16,12 +16,17 @@ type Change struct {
 	At           time.Time
 	Subscription string
 	Tenant       string // of its metadata
+	Customer     string // its name
 	What         string // "created pro×5", "pro×5 → pro×6", "paused: void", "ended"
 }
 
 func (s *Server) changed(x *subscription, what string) {
 	s.effects++
-	s.history = append(s.history, Change{s.now(), x.id, x.metadata["avhub_tenant"], what})
+	c := Change{At: s.now(), Subscription: x.id, Tenant: x.metadata["avhub_tenant"], Customer: s.customer(x.customer).Name, What: what}
+	s.history = append(s.history, c)
+	if s.opts.OnChange != nil {
+		s.opts.OnChange(c)
+	}
 }
 
 // History tells what happened to the subscriptions of a tenant, oldest first.
