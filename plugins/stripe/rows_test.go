@@ -85,6 +85,7 @@ func TestRow2_EventsAgainOutOfOrderOrReplayedChangeNothing(t *testing.T) {
 	}
 	// A hub that knows less must not win either.
 	old := events[0]
+	old.Replay = false
 	old.Entities = r.event("license.assigned", "t1", &org).Entities
 	stale := org
 	seats(&stale, 1)

@@ -107,14 +107,14 @@ func New(opts Options) *Server {
 
 // failure is an error of the API.
 type failure struct {
-	status                     int
-	Type                       string `json:"type"`
-	Code                       string `json:"code,omitempty"`
-	DeclineCode                string `json:"decline_code,omitempty"`
-	Message                    string `json:"message"`
-	Param                      string `json:"param,omitempty"`
-	unsaved                    bool   // not stored under the idempotency key
-	retryAfter, shouldRetryNot string
+	status      int
+	Type        string `json:"type"`
+	Code        string `json:"code,omitempty"`
+	DeclineCode string `json:"decline_code,omitempty"`
+	Message     string `json:"message"`
+	Param       string `json:"param,omitempty"`
+	unsaved     bool   // not stored under the idempotency key
+	retryAfter  string
 }
 
 func (f *failure) Error() string { return f.Message }
