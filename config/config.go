@@ -90,6 +90,7 @@ type Plugin struct {
 	Limits     *Limits           `json:"limits" doc:"What its process may take; without this key, whatever it wants. On Linux only."`
 	Start      string            `json:"start" doc:"Where a plugin begins that is new to the database; later it is not looked at, avhub plugin reset is. beginning: with all that the journal holds; now: with what comes; snapshot: with the mirror as it stands, then what comes; or a time, as RFC 3339: with what was received since then." default:"beginning"`
 	RetryFor   time.Duration     `json:"retry_for" doc:"How long a failing event is retried before it becomes a dead letter." default:"72h" min:"1ms"`
+	OnDead     string            `json:"on_dead" doc:"What happens to the later events of a key when one becomes a dead letter: continue delivers them, park keeps them waiting until an operator retries or discards the dead letter." default:"continue" enum:"continue|park"`
 	Partitions int               `json:"partitions" doc:"Into how many parts its keys are divided. Several hubs on one Postgres share the parts of all plugins, and one hub works on several at once." default:"1" min:"1" max:"64"`
 }
 

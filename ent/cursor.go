@@ -41,6 +41,8 @@ type Cursor struct {
 	Restarts int64 `json:"restarts,omitempty"`
 	// the configuration that it halted with
 	ConfigHash string `json:"config_hash,omitempty"`
+	// the hub's clock: since when most keys fail, so that only probes are delivered; 0: it is closed (Unix microseconds)
+	Breaker int64 `json:"breaker,omitempty"`
 	// the owner's clock; it grows as long as the owner is alive (Unix microseconds)
 	UpdatedAt    int64 `json:"updated_at,omitempty"`
 	selectValues sql.SelectValues
@@ -53,7 +55,7 @@ func (*Cursor) scanValues(columns []string) ([]any, error) {
 		switch columns[i] {
 		case cursor.FieldFloors:
 			values[i] = new([]byte)
-		case cursor.FieldPartition, cursor.FieldPosition, cursor.FieldEpoch, cursor.FieldExpiresAt, cursor.FieldRestarts, cursor.FieldUpdatedAt:
+		case cursor.FieldPartition, cursor.FieldPosition, cursor.FieldEpoch, cursor.FieldExpiresAt, cursor.FieldRestarts, cursor.FieldBreaker, cursor.FieldUpdatedAt:
 			values[i] = new(sql.NullInt64)
 		case cursor.FieldID, cursor.FieldPlugin, cursor.FieldOwner, cursor.FieldState, cursor.FieldReason, cursor.FieldVersion, cursor.FieldConfigHash:
 			values[i] = new(sql.NullString)
@@ -150,6 +152,12 @@ func (_m *Cursor) assignValues(columns []string, values []any) error {
 			} else if value.Valid {
 				_m.ConfigHash = value.String
 			}
+		case cursor.FieldBreaker:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field breaker", values[i])
+			} else if value.Valid {
+				_m.Breaker = value.Int64
+			}
 		case cursor.FieldUpdatedAt:
 			if value, ok := values[i].(*sql.NullInt64); !ok {
 				return fmt.Errorf("unexpected type %T for field updated_at", values[i])
@@ -227,6 +235,9 @@ func (_m *Cursor) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("config_hash=")
 	builder.WriteString(_m.ConfigHash)
+	builder.WriteString(", ")
+	builder.WriteString("breaker=")
+	builder.WriteString(fmt.Sprintf("%v", _m.Breaker))
 	builder.WriteString(", ")
 	builder.WriteString("updated_at=")
 	builder.WriteString(fmt.Sprintf("%v", _m.UpdatedAt))

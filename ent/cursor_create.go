@@ -174,6 +174,20 @@ func (_c *CursorCreate) SetNillableConfigHash(v *string) *CursorCreate {
 	return _c
 }
 
+// SetBreaker sets the "breaker" field.
+func (_c *CursorCreate) SetBreaker(v int64) *CursorCreate {
+	_c.mutation.SetBreaker(v)
+	return _c
+}
+
+// SetNillableBreaker sets the "breaker" field if the given value is not nil.
+func (_c *CursorCreate) SetNillableBreaker(v *int64) *CursorCreate {
+	if v != nil {
+		_c.SetBreaker(*v)
+	}
+	return _c
+}
+
 // SetUpdatedAt sets the "updated_at" field.
 func (_c *CursorCreate) SetUpdatedAt(v int64) *CursorCreate {
 	_c.mutation.SetUpdatedAt(v)
@@ -269,6 +283,10 @@ func (_c *CursorCreate) defaults() {
 		v := cursor.DefaultConfigHash
 		_c.mutation.SetConfigHash(v)
 	}
+	if _, ok := _c.mutation.Breaker(); !ok {
+		v := cursor.DefaultBreaker
+		_c.mutation.SetBreaker(v)
+	}
 	if _, ok := _c.mutation.UpdatedAt(); !ok {
 		v := cursor.DefaultUpdatedAt
 		_c.mutation.SetUpdatedAt(v)
@@ -309,6 +327,9 @@ func (_c *CursorCreate) check() error {
 	}
 	if _, ok := _c.mutation.ConfigHash(); !ok {
 		return &ValidationError{Name: "config_hash", err: errors.New(`ent: missing required field "Cursor.config_hash"`)}
+	}
+	if _, ok := _c.mutation.Breaker(); !ok {
+		return &ValidationError{Name: "breaker", err: errors.New(`ent: missing required field "Cursor.breaker"`)}
 	}
 	if _, ok := _c.mutation.UpdatedAt(); !ok {
 		return &ValidationError{Name: "updated_at", err: errors.New(`ent: missing required field "Cursor.updated_at"`)}
@@ -396,6 +417,10 @@ func (_c *CursorCreate) createSpec() (*Cursor, *sqlgraph.CreateSpec) {
 	if value, ok := _c.mutation.ConfigHash(); ok {
 		_spec.SetField(cursor.FieldConfigHash, field.TypeString, value)
 		_node.ConfigHash = value
+	}
+	if value, ok := _c.mutation.Breaker(); ok {
+		_spec.SetField(cursor.FieldBreaker, field.TypeInt64, value)
+		_node.Breaker = value
 	}
 	if value, ok := _c.mutation.UpdatedAt(); ok {
 		_spec.SetField(cursor.FieldUpdatedAt, field.TypeInt64, value)
@@ -630,6 +655,24 @@ func (u *CursorUpsert) SetConfigHash(v string) *CursorUpsert {
 // UpdateConfigHash sets the "config_hash" field to the value that was provided on create.
 func (u *CursorUpsert) UpdateConfigHash() *CursorUpsert {
 	u.SetExcluded(cursor.FieldConfigHash)
+	return u
+}
+
+// SetBreaker sets the "breaker" field.
+func (u *CursorUpsert) SetBreaker(v int64) *CursorUpsert {
+	u.Set(cursor.FieldBreaker, v)
+	return u
+}
+
+// UpdateBreaker sets the "breaker" field to the value that was provided on create.
+func (u *CursorUpsert) UpdateBreaker() *CursorUpsert {
+	u.SetExcluded(cursor.FieldBreaker)
+	return u
+}
+
+// AddBreaker adds v to the "breaker" field.
+func (u *CursorUpsert) AddBreaker(v int64) *CursorUpsert {
+	u.Add(cursor.FieldBreaker, v)
 	return u
 }
 
@@ -906,6 +949,27 @@ func (u *CursorUpsertOne) SetConfigHash(v string) *CursorUpsertOne {
 func (u *CursorUpsertOne) UpdateConfigHash() *CursorUpsertOne {
 	return u.Update(func(s *CursorUpsert) {
 		s.UpdateConfigHash()
+	})
+}
+
+// SetBreaker sets the "breaker" field.
+func (u *CursorUpsertOne) SetBreaker(v int64) *CursorUpsertOne {
+	return u.Update(func(s *CursorUpsert) {
+		s.SetBreaker(v)
+	})
+}
+
+// AddBreaker adds v to the "breaker" field.
+func (u *CursorUpsertOne) AddBreaker(v int64) *CursorUpsertOne {
+	return u.Update(func(s *CursorUpsert) {
+		s.AddBreaker(v)
+	})
+}
+
+// UpdateBreaker sets the "breaker" field to the value that was provided on create.
+func (u *CursorUpsertOne) UpdateBreaker() *CursorUpsertOne {
+	return u.Update(func(s *CursorUpsert) {
+		s.UpdateBreaker()
 	})
 }
 
@@ -1352,6 +1416,27 @@ func (u *CursorUpsertBulk) SetConfigHash(v string) *CursorUpsertBulk {
 func (u *CursorUpsertBulk) UpdateConfigHash() *CursorUpsertBulk {
 	return u.Update(func(s *CursorUpsert) {
 		s.UpdateConfigHash()
+	})
+}
+
+// SetBreaker sets the "breaker" field.
+func (u *CursorUpsertBulk) SetBreaker(v int64) *CursorUpsertBulk {
+	return u.Update(func(s *CursorUpsert) {
+		s.SetBreaker(v)
+	})
+}
+
+// AddBreaker adds v to the "breaker" field.
+func (u *CursorUpsertBulk) AddBreaker(v int64) *CursorUpsertBulk {
+	return u.Update(func(s *CursorUpsert) {
+		s.AddBreaker(v)
+	})
+}
+
+// UpdateBreaker sets the "breaker" field to the value that was provided on create.
+func (u *CursorUpsertBulk) UpdateBreaker() *CursorUpsertBulk {
+	return u.Update(func(s *CursorUpsert) {
+		s.UpdateBreaker()
 	})
 }
 

@@ -228,6 +228,27 @@ func (_u *CursorUpdate) SetNillableConfigHash(v *string) *CursorUpdate {
 	return _u
 }
 
+// SetBreaker sets the "breaker" field.
+func (_u *CursorUpdate) SetBreaker(v int64) *CursorUpdate {
+	_u.mutation.ResetBreaker()
+	_u.mutation.SetBreaker(v)
+	return _u
+}
+
+// SetNillableBreaker sets the "breaker" field if the given value is not nil.
+func (_u *CursorUpdate) SetNillableBreaker(v *int64) *CursorUpdate {
+	if v != nil {
+		_u.SetBreaker(*v)
+	}
+	return _u
+}
+
+// AddBreaker adds value to the "breaker" field.
+func (_u *CursorUpdate) AddBreaker(v int64) *CursorUpdate {
+	_u.mutation.AddBreaker(v)
+	return _u
+}
+
 // SetUpdatedAt sets the "updated_at" field.
 func (_u *CursorUpdate) SetUpdatedAt(v int64) *CursorUpdate {
 	_u.mutation.ResetUpdatedAt()
@@ -343,6 +364,12 @@ func (_u *CursorUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	}
 	if value, ok := _u.mutation.ConfigHash(); ok {
 		_spec.SetField(cursor.FieldConfigHash, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.Breaker(); ok {
+		_spec.SetField(cursor.FieldBreaker, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedBreaker(); ok {
+		_spec.AddField(cursor.FieldBreaker, field.TypeInt64, value)
 	}
 	if value, ok := _u.mutation.UpdatedAt(); ok {
 		_spec.SetField(cursor.FieldUpdatedAt, field.TypeInt64, value)
@@ -571,6 +598,27 @@ func (_u *CursorUpdateOne) SetNillableConfigHash(v *string) *CursorUpdateOne {
 	return _u
 }
 
+// SetBreaker sets the "breaker" field.
+func (_u *CursorUpdateOne) SetBreaker(v int64) *CursorUpdateOne {
+	_u.mutation.ResetBreaker()
+	_u.mutation.SetBreaker(v)
+	return _u
+}
+
+// SetNillableBreaker sets the "breaker" field if the given value is not nil.
+func (_u *CursorUpdateOne) SetNillableBreaker(v *int64) *CursorUpdateOne {
+	if v != nil {
+		_u.SetBreaker(*v)
+	}
+	return _u
+}
+
+// AddBreaker adds value to the "breaker" field.
+func (_u *CursorUpdateOne) AddBreaker(v int64) *CursorUpdateOne {
+	_u.mutation.AddBreaker(v)
+	return _u
+}
+
 // SetUpdatedAt sets the "updated_at" field.
 func (_u *CursorUpdateOne) SetUpdatedAt(v int64) *CursorUpdateOne {
 	_u.mutation.ResetUpdatedAt()
@@ -716,6 +764,12 @@ func (_u *CursorUpdateOne) sqlSave(ctx context.Context) (_node *Cursor, err erro
 	}
 	if value, ok := _u.mutation.ConfigHash(); ok {
 		_spec.SetField(cursor.FieldConfigHash, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.Breaker(); ok {
+		_spec.SetField(cursor.FieldBreaker, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedBreaker(); ok {
+		_spec.AddField(cursor.FieldBreaker, field.TypeInt64, value)
 	}
 	if value, ok := _u.mutation.UpdatedAt(); ok {
 		_spec.SetField(cursor.FieldUpdatedAt, field.TypeInt64, value)

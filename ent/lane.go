@@ -31,6 +31,12 @@ type Lane struct {
 	Since int64 `json:"since,omitempty"`
 	// when the head is tried again (Unix microseconds)
 	NextAt int64 `json:"next_at,omitempty"`
+	// how much of retry_for the head has used up (microseconds)
+	Spent int64 `json:"spent,omitempty"`
+	// when the head last failed; 0: the wait since then does not count (Unix microseconds)
+	FailedAt int64 `json:"failed_at,omitempty"`
+	// position of the dead letter that keeps the lane from going on; 0: none does
+	Parked int64 `json:"parked,omitempty"`
 	// LastError holds the value of the "last_error" field.
 	LastError string `json:"last_error,omitempty"`
 	// JSON: the last errors
@@ -47,7 +53,7 @@ func (*Lane) scanValues(columns []string) ([]any, error) {
 		switch columns[i] {
 		case lane.FieldHistory:
 			values[i] = new([]byte)
-		case lane.FieldSlot, lane.FieldHead, lane.FieldAttempts, lane.FieldSince, lane.FieldNextAt, lane.FieldDiscard:
+		case lane.FieldSlot, lane.FieldHead, lane.FieldAttempts, lane.FieldSince, lane.FieldNextAt, lane.FieldSpent, lane.FieldFailedAt, lane.FieldParked, lane.FieldDiscard:
 			values[i] = new(sql.NullInt64)
 		case lane.FieldID, lane.FieldPlugin, lane.FieldKey, lane.FieldLastError:
 			values[i] = new(sql.NullString)
@@ -113,6 +119,24 @@ func (_m *Lane) assignValues(columns []string, values []any) error {
 				return fmt.Errorf("unexpected type %T for field next_at", values[i])
 			} else if value.Valid {
 				_m.NextAt = value.Int64
+			}
+		case lane.FieldSpent:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field spent", values[i])
+			} else if value.Valid {
+				_m.Spent = value.Int64
+			}
+		case lane.FieldFailedAt:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field failed_at", values[i])
+			} else if value.Valid {
+				_m.FailedAt = value.Int64
+			}
+		case lane.FieldParked:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field parked", values[i])
+			} else if value.Valid {
+				_m.Parked = value.Int64
 			}
 		case lane.FieldLastError:
 			if value, ok := values[i].(*sql.NullString); !ok {
@@ -188,6 +212,15 @@ func (_m *Lane) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("next_at=")
 	builder.WriteString(fmt.Sprintf("%v", _m.NextAt))
+	builder.WriteString(", ")
+	builder.WriteString("spent=")
+	builder.WriteString(fmt.Sprintf("%v", _m.Spent))
+	builder.WriteString(", ")
+	builder.WriteString("failed_at=")
+	builder.WriteString(fmt.Sprintf("%v", _m.FailedAt))
+	builder.WriteString(", ")
+	builder.WriteString("parked=")
+	builder.WriteString(fmt.Sprintf("%v", _m.Parked))
 	builder.WriteString(", ")
 	builder.WriteString("last_error=")
 	builder.WriteString(_m.LastError)

@@ -96,6 +96,48 @@ func (_c *LaneCreate) SetNillableNextAt(v *int64) *LaneCreate {
 	return _c
 }
 
+// SetSpent sets the "spent" field.
+func (_c *LaneCreate) SetSpent(v int64) *LaneCreate {
+	_c.mutation.SetSpent(v)
+	return _c
+}
+
+// SetNillableSpent sets the "spent" field if the given value is not nil.
+func (_c *LaneCreate) SetNillableSpent(v *int64) *LaneCreate {
+	if v != nil {
+		_c.SetSpent(*v)
+	}
+	return _c
+}
+
+// SetFailedAt sets the "failed_at" field.
+func (_c *LaneCreate) SetFailedAt(v int64) *LaneCreate {
+	_c.mutation.SetFailedAt(v)
+	return _c
+}
+
+// SetNillableFailedAt sets the "failed_at" field if the given value is not nil.
+func (_c *LaneCreate) SetNillableFailedAt(v *int64) *LaneCreate {
+	if v != nil {
+		_c.SetFailedAt(*v)
+	}
+	return _c
+}
+
+// SetParked sets the "parked" field.
+func (_c *LaneCreate) SetParked(v int64) *LaneCreate {
+	_c.mutation.SetParked(v)
+	return _c
+}
+
+// SetNillableParked sets the "parked" field if the given value is not nil.
+func (_c *LaneCreate) SetNillableParked(v *int64) *LaneCreate {
+	if v != nil {
+		_c.SetParked(*v)
+	}
+	return _c
+}
+
 // SetLastError sets the "last_error" field.
 func (_c *LaneCreate) SetLastError(v string) *LaneCreate {
 	_c.mutation.SetLastError(v)
@@ -187,6 +229,18 @@ func (_c *LaneCreate) defaults() {
 		v := lane.DefaultNextAt
 		_c.mutation.SetNextAt(v)
 	}
+	if _, ok := _c.mutation.Spent(); !ok {
+		v := lane.DefaultSpent
+		_c.mutation.SetSpent(v)
+	}
+	if _, ok := _c.mutation.FailedAt(); !ok {
+		v := lane.DefaultFailedAt
+		_c.mutation.SetFailedAt(v)
+	}
+	if _, ok := _c.mutation.Parked(); !ok {
+		v := lane.DefaultParked
+		_c.mutation.SetParked(v)
+	}
 	if _, ok := _c.mutation.LastError(); !ok {
 		v := lane.DefaultLastError
 		_c.mutation.SetLastError(v)
@@ -219,6 +273,15 @@ func (_c *LaneCreate) check() error {
 	}
 	if _, ok := _c.mutation.NextAt(); !ok {
 		return &ValidationError{Name: "next_at", err: errors.New(`ent: missing required field "Lane.next_at"`)}
+	}
+	if _, ok := _c.mutation.Spent(); !ok {
+		return &ValidationError{Name: "spent", err: errors.New(`ent: missing required field "Lane.spent"`)}
+	}
+	if _, ok := _c.mutation.FailedAt(); !ok {
+		return &ValidationError{Name: "failed_at", err: errors.New(`ent: missing required field "Lane.failed_at"`)}
+	}
+	if _, ok := _c.mutation.Parked(); !ok {
+		return &ValidationError{Name: "parked", err: errors.New(`ent: missing required field "Lane.parked"`)}
 	}
 	if _, ok := _c.mutation.LastError(); !ok {
 		return &ValidationError{Name: "last_error", err: errors.New(`ent: missing required field "Lane.last_error"`)}
@@ -289,6 +352,18 @@ func (_c *LaneCreate) createSpec() (*Lane, *sqlgraph.CreateSpec) {
 	if value, ok := _c.mutation.NextAt(); ok {
 		_spec.SetField(lane.FieldNextAt, field.TypeInt64, value)
 		_node.NextAt = value
+	}
+	if value, ok := _c.mutation.Spent(); ok {
+		_spec.SetField(lane.FieldSpent, field.TypeInt64, value)
+		_node.Spent = value
+	}
+	if value, ok := _c.mutation.FailedAt(); ok {
+		_spec.SetField(lane.FieldFailedAt, field.TypeInt64, value)
+		_node.FailedAt = value
+	}
+	if value, ok := _c.mutation.Parked(); ok {
+		_spec.SetField(lane.FieldParked, field.TypeInt64, value)
+		_node.Parked = value
 	}
 	if value, ok := _c.mutation.LastError(); ok {
 		_spec.SetField(lane.FieldLastError, field.TypeString, value)
@@ -465,6 +540,60 @@ func (u *LaneUpsert) UpdateNextAt() *LaneUpsert {
 // AddNextAt adds v to the "next_at" field.
 func (u *LaneUpsert) AddNextAt(v int64) *LaneUpsert {
 	u.Add(lane.FieldNextAt, v)
+	return u
+}
+
+// SetSpent sets the "spent" field.
+func (u *LaneUpsert) SetSpent(v int64) *LaneUpsert {
+	u.Set(lane.FieldSpent, v)
+	return u
+}
+
+// UpdateSpent sets the "spent" field to the value that was provided on create.
+func (u *LaneUpsert) UpdateSpent() *LaneUpsert {
+	u.SetExcluded(lane.FieldSpent)
+	return u
+}
+
+// AddSpent adds v to the "spent" field.
+func (u *LaneUpsert) AddSpent(v int64) *LaneUpsert {
+	u.Add(lane.FieldSpent, v)
+	return u
+}
+
+// SetFailedAt sets the "failed_at" field.
+func (u *LaneUpsert) SetFailedAt(v int64) *LaneUpsert {
+	u.Set(lane.FieldFailedAt, v)
+	return u
+}
+
+// UpdateFailedAt sets the "failed_at" field to the value that was provided on create.
+func (u *LaneUpsert) UpdateFailedAt() *LaneUpsert {
+	u.SetExcluded(lane.FieldFailedAt)
+	return u
+}
+
+// AddFailedAt adds v to the "failed_at" field.
+func (u *LaneUpsert) AddFailedAt(v int64) *LaneUpsert {
+	u.Add(lane.FieldFailedAt, v)
+	return u
+}
+
+// SetParked sets the "parked" field.
+func (u *LaneUpsert) SetParked(v int64) *LaneUpsert {
+	u.Set(lane.FieldParked, v)
+	return u
+}
+
+// UpdateParked sets the "parked" field to the value that was provided on create.
+func (u *LaneUpsert) UpdateParked() *LaneUpsert {
+	u.SetExcluded(lane.FieldParked)
+	return u
+}
+
+// AddParked adds v to the "parked" field.
+func (u *LaneUpsert) AddParked(v int64) *LaneUpsert {
+	u.Add(lane.FieldParked, v)
 	return u
 }
 
@@ -694,6 +823,69 @@ func (u *LaneUpsertOne) AddNextAt(v int64) *LaneUpsertOne {
 func (u *LaneUpsertOne) UpdateNextAt() *LaneUpsertOne {
 	return u.Update(func(s *LaneUpsert) {
 		s.UpdateNextAt()
+	})
+}
+
+// SetSpent sets the "spent" field.
+func (u *LaneUpsertOne) SetSpent(v int64) *LaneUpsertOne {
+	return u.Update(func(s *LaneUpsert) {
+		s.SetSpent(v)
+	})
+}
+
+// AddSpent adds v to the "spent" field.
+func (u *LaneUpsertOne) AddSpent(v int64) *LaneUpsertOne {
+	return u.Update(func(s *LaneUpsert) {
+		s.AddSpent(v)
+	})
+}
+
+// UpdateSpent sets the "spent" field to the value that was provided on create.
+func (u *LaneUpsertOne) UpdateSpent() *LaneUpsertOne {
+	return u.Update(func(s *LaneUpsert) {
+		s.UpdateSpent()
+	})
+}
+
+// SetFailedAt sets the "failed_at" field.
+func (u *LaneUpsertOne) SetFailedAt(v int64) *LaneUpsertOne {
+	return u.Update(func(s *LaneUpsert) {
+		s.SetFailedAt(v)
+	})
+}
+
+// AddFailedAt adds v to the "failed_at" field.
+func (u *LaneUpsertOne) AddFailedAt(v int64) *LaneUpsertOne {
+	return u.Update(func(s *LaneUpsert) {
+		s.AddFailedAt(v)
+	})
+}
+
+// UpdateFailedAt sets the "failed_at" field to the value that was provided on create.
+func (u *LaneUpsertOne) UpdateFailedAt() *LaneUpsertOne {
+	return u.Update(func(s *LaneUpsert) {
+		s.UpdateFailedAt()
+	})
+}
+
+// SetParked sets the "parked" field.
+func (u *LaneUpsertOne) SetParked(v int64) *LaneUpsertOne {
+	return u.Update(func(s *LaneUpsert) {
+		s.SetParked(v)
+	})
+}
+
+// AddParked adds v to the "parked" field.
+func (u *LaneUpsertOne) AddParked(v int64) *LaneUpsertOne {
+	return u.Update(func(s *LaneUpsert) {
+		s.AddParked(v)
+	})
+}
+
+// UpdateParked sets the "parked" field to the value that was provided on create.
+func (u *LaneUpsertOne) UpdateParked() *LaneUpsertOne {
+	return u.Update(func(s *LaneUpsert) {
+		s.UpdateParked()
 	})
 }
 
@@ -1098,6 +1290,69 @@ func (u *LaneUpsertBulk) AddNextAt(v int64) *LaneUpsertBulk {
 func (u *LaneUpsertBulk) UpdateNextAt() *LaneUpsertBulk {
 	return u.Update(func(s *LaneUpsert) {
 		s.UpdateNextAt()
+	})
+}
+
+// SetSpent sets the "spent" field.
+func (u *LaneUpsertBulk) SetSpent(v int64) *LaneUpsertBulk {
+	return u.Update(func(s *LaneUpsert) {
+		s.SetSpent(v)
+	})
+}
+
+// AddSpent adds v to the "spent" field.
+func (u *LaneUpsertBulk) AddSpent(v int64) *LaneUpsertBulk {
+	return u.Update(func(s *LaneUpsert) {
+		s.AddSpent(v)
+	})
+}
+
+// UpdateSpent sets the "spent" field to the value that was provided on create.
+func (u *LaneUpsertBulk) UpdateSpent() *LaneUpsertBulk {
+	return u.Update(func(s *LaneUpsert) {
+		s.UpdateSpent()
+	})
+}
+
+// SetFailedAt sets the "failed_at" field.
+func (u *LaneUpsertBulk) SetFailedAt(v int64) *LaneUpsertBulk {
+	return u.Update(func(s *LaneUpsert) {
+		s.SetFailedAt(v)
+	})
+}
+
+// AddFailedAt adds v to the "failed_at" field.
+func (u *LaneUpsertBulk) AddFailedAt(v int64) *LaneUpsertBulk {
+	return u.Update(func(s *LaneUpsert) {
+		s.AddFailedAt(v)
+	})
+}
+
+// UpdateFailedAt sets the "failed_at" field to the value that was provided on create.
+func (u *LaneUpsertBulk) UpdateFailedAt() *LaneUpsertBulk {
+	return u.Update(func(s *LaneUpsert) {
+		s.UpdateFailedAt()
+	})
+}
+
+// SetParked sets the "parked" field.
+func (u *LaneUpsertBulk) SetParked(v int64) *LaneUpsertBulk {
+	return u.Update(func(s *LaneUpsert) {
+		s.SetParked(v)
+	})
+}
+
+// AddParked adds v to the "parked" field.
+func (u *LaneUpsertBulk) AddParked(v int64) *LaneUpsertBulk {
+	return u.Update(func(s *LaneUpsert) {
+		s.AddParked(v)
+	})
+}
+
+// UpdateParked sets the "parked" field to the value that was provided on create.
+func (u *LaneUpsertBulk) UpdateParked() *LaneUpsertBulk {
+	return u.Update(func(s *LaneUpsert) {
+		s.UpdateParked()
 	})
 }
 

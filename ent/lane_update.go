@@ -160,6 +160,69 @@ func (_u *LaneUpdate) AddNextAt(v int64) *LaneUpdate {
 	return _u
 }
 
+// SetSpent sets the "spent" field.
+func (_u *LaneUpdate) SetSpent(v int64) *LaneUpdate {
+	_u.mutation.ResetSpent()
+	_u.mutation.SetSpent(v)
+	return _u
+}
+
+// SetNillableSpent sets the "spent" field if the given value is not nil.
+func (_u *LaneUpdate) SetNillableSpent(v *int64) *LaneUpdate {
+	if v != nil {
+		_u.SetSpent(*v)
+	}
+	return _u
+}
+
+// AddSpent adds value to the "spent" field.
+func (_u *LaneUpdate) AddSpent(v int64) *LaneUpdate {
+	_u.mutation.AddSpent(v)
+	return _u
+}
+
+// SetFailedAt sets the "failed_at" field.
+func (_u *LaneUpdate) SetFailedAt(v int64) *LaneUpdate {
+	_u.mutation.ResetFailedAt()
+	_u.mutation.SetFailedAt(v)
+	return _u
+}
+
+// SetNillableFailedAt sets the "failed_at" field if the given value is not nil.
+func (_u *LaneUpdate) SetNillableFailedAt(v *int64) *LaneUpdate {
+	if v != nil {
+		_u.SetFailedAt(*v)
+	}
+	return _u
+}
+
+// AddFailedAt adds value to the "failed_at" field.
+func (_u *LaneUpdate) AddFailedAt(v int64) *LaneUpdate {
+	_u.mutation.AddFailedAt(v)
+	return _u
+}
+
+// SetParked sets the "parked" field.
+func (_u *LaneUpdate) SetParked(v int64) *LaneUpdate {
+	_u.mutation.ResetParked()
+	_u.mutation.SetParked(v)
+	return _u
+}
+
+// SetNillableParked sets the "parked" field if the given value is not nil.
+func (_u *LaneUpdate) SetNillableParked(v *int64) *LaneUpdate {
+	if v != nil {
+		_u.SetParked(*v)
+	}
+	return _u
+}
+
+// AddParked adds value to the "parked" field.
+func (_u *LaneUpdate) AddParked(v int64) *LaneUpdate {
+	_u.mutation.AddParked(v)
+	return _u
+}
+
 // SetLastError sets the "last_error" field.
 func (_u *LaneUpdate) SetLastError(v string) *LaneUpdate {
 	_u.mutation.SetLastError(v)
@@ -283,6 +346,24 @@ func (_u *LaneUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	}
 	if value, ok := _u.mutation.AddedNextAt(); ok {
 		_spec.AddField(lane.FieldNextAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.Spent(); ok {
+		_spec.SetField(lane.FieldSpent, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedSpent(); ok {
+		_spec.AddField(lane.FieldSpent, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.FailedAt(); ok {
+		_spec.SetField(lane.FieldFailedAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedFailedAt(); ok {
+		_spec.AddField(lane.FieldFailedAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.Parked(); ok {
+		_spec.SetField(lane.FieldParked, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedParked(); ok {
+		_spec.AddField(lane.FieldParked, field.TypeInt64, value)
 	}
 	if value, ok := _u.mutation.LastError(); ok {
 		_spec.SetField(lane.FieldLastError, field.TypeString, value)
@@ -452,6 +533,69 @@ func (_u *LaneUpdateOne) AddNextAt(v int64) *LaneUpdateOne {
 	return _u
 }
 
+// SetSpent sets the "spent" field.
+func (_u *LaneUpdateOne) SetSpent(v int64) *LaneUpdateOne {
+	_u.mutation.ResetSpent()
+	_u.mutation.SetSpent(v)
+	return _u
+}
+
+// SetNillableSpent sets the "spent" field if the given value is not nil.
+func (_u *LaneUpdateOne) SetNillableSpent(v *int64) *LaneUpdateOne {
+	if v != nil {
+		_u.SetSpent(*v)
+	}
+	return _u
+}
+
+// AddSpent adds value to the "spent" field.
+func (_u *LaneUpdateOne) AddSpent(v int64) *LaneUpdateOne {
+	_u.mutation.AddSpent(v)
+	return _u
+}
+
+// SetFailedAt sets the "failed_at" field.
+func (_u *LaneUpdateOne) SetFailedAt(v int64) *LaneUpdateOne {
+	_u.mutation.ResetFailedAt()
+	_u.mutation.SetFailedAt(v)
+	return _u
+}
+
+// SetNillableFailedAt sets the "failed_at" field if the given value is not nil.
+func (_u *LaneUpdateOne) SetNillableFailedAt(v *int64) *LaneUpdateOne {
+	if v != nil {
+		_u.SetFailedAt(*v)
+	}
+	return _u
+}
+
+// AddFailedAt adds value to the "failed_at" field.
+func (_u *LaneUpdateOne) AddFailedAt(v int64) *LaneUpdateOne {
+	_u.mutation.AddFailedAt(v)
+	return _u
+}
+
+// SetParked sets the "parked" field.
+func (_u *LaneUpdateOne) SetParked(v int64) *LaneUpdateOne {
+	_u.mutation.ResetParked()
+	_u.mutation.SetParked(v)
+	return _u
+}
+
+// SetNillableParked sets the "parked" field if the given value is not nil.
+func (_u *LaneUpdateOne) SetNillableParked(v *int64) *LaneUpdateOne {
+	if v != nil {
+		_u.SetParked(*v)
+	}
+	return _u
+}
+
+// AddParked adds value to the "parked" field.
+func (_u *LaneUpdateOne) AddParked(v int64) *LaneUpdateOne {
+	_u.mutation.AddParked(v)
+	return _u
+}
+
 // SetLastError sets the "last_error" field.
 func (_u *LaneUpdateOne) SetLastError(v string) *LaneUpdateOne {
 	_u.mutation.SetLastError(v)
@@ -605,6 +749,24 @@ func (_u *LaneUpdateOne) sqlSave(ctx context.Context) (_node *Lane, err error) {
 	}
 	if value, ok := _u.mutation.AddedNextAt(); ok {
 		_spec.AddField(lane.FieldNextAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.Spent(); ok {
+		_spec.SetField(lane.FieldSpent, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedSpent(); ok {
+		_spec.AddField(lane.FieldSpent, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.FailedAt(); ok {
+		_spec.SetField(lane.FieldFailedAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedFailedAt(); ok {
+		_spec.AddField(lane.FieldFailedAt, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.Parked(); ok {
+		_spec.SetField(lane.FieldParked, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedParked(); ok {
+		_spec.AddField(lane.FieldParked, field.TypeInt64, value)
 	}
 	if value, ok := _u.mutation.LastError(); ok {
 		_spec.SetField(lane.FieldLastError, field.TypeString, value)

@@ -4950,6 +4950,8 @@ type CursorMutation struct {
 	restarts      *int64
 	addrestarts   *int64
 	config_hash   *string
+	breaker       *int64
+	addbreaker    *int64
 	updated_at    *int64
 	addupdated_at *int64
 	clearedFields map[string]struct{}
@@ -5607,6 +5609,62 @@ func (m *CursorMutation) ResetConfigHash() {
 	m.config_hash = nil
 }
 
+// SetBreaker sets the "breaker" field.
+func (m *CursorMutation) SetBreaker(i int64) {
+	m.breaker = &i
+	m.addbreaker = nil
+}
+
+// Breaker returns the value of the "breaker" field in the mutation.
+func (m *CursorMutation) Breaker() (r int64, exists bool) {
+	v := m.breaker
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldBreaker returns the old "breaker" field's value of the Cursor entity.
+// If the Cursor object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CursorMutation) OldBreaker(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldBreaker is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldBreaker requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldBreaker: %w", err)
+	}
+	return oldValue.Breaker, nil
+}
+
+// AddBreaker adds i to the "breaker" field.
+func (m *CursorMutation) AddBreaker(i int64) {
+	if m.addbreaker != nil {
+		*m.addbreaker += i
+	} else {
+		m.addbreaker = &i
+	}
+}
+
+// AddedBreaker returns the value that was added to the "breaker" field in this mutation.
+func (m *CursorMutation) AddedBreaker() (r int64, exists bool) {
+	v := m.addbreaker
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetBreaker resets all changes to the "breaker" field.
+func (m *CursorMutation) ResetBreaker() {
+	m.breaker = nil
+	m.addbreaker = nil
+}
+
 // SetUpdatedAt sets the "updated_at" field.
 func (m *CursorMutation) SetUpdatedAt(i int64) {
 	m.updated_at = &i
@@ -5697,7 +5755,7 @@ func (m *CursorMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *CursorMutation) Fields() []string {
-	fields := make([]string, 0, 13)
+	fields := make([]string, 0, 14)
 	if m.plugin != nil {
 		fields = append(fields, cursor.FieldPlugin)
 	}
@@ -5734,6 +5792,9 @@ func (m *CursorMutation) Fields() []string {
 	if m.config_hash != nil {
 		fields = append(fields, cursor.FieldConfigHash)
 	}
+	if m.breaker != nil {
+		fields = append(fields, cursor.FieldBreaker)
+	}
 	if m.updated_at != nil {
 		fields = append(fields, cursor.FieldUpdatedAt)
 	}
@@ -5769,6 +5830,8 @@ func (m *CursorMutation) Field(name string) (ent.Value, bool) {
 		return m.Restarts()
 	case cursor.FieldConfigHash:
 		return m.ConfigHash()
+	case cursor.FieldBreaker:
+		return m.Breaker()
 	case cursor.FieldUpdatedAt:
 		return m.UpdatedAt()
 	}
@@ -5804,6 +5867,8 @@ func (m *CursorMutation) OldField(ctx context.Context, name string) (ent.Value, 
 		return m.OldRestarts(ctx)
 	case cursor.FieldConfigHash:
 		return m.OldConfigHash(ctx)
+	case cursor.FieldBreaker:
+		return m.OldBreaker(ctx)
 	case cursor.FieldUpdatedAt:
 		return m.OldUpdatedAt(ctx)
 	}
@@ -5899,6 +5964,13 @@ func (m *CursorMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetConfigHash(v)
 		return nil
+	case cursor.FieldBreaker:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetBreaker(v)
+		return nil
 	case cursor.FieldUpdatedAt:
 		v, ok := value.(int64)
 		if !ok {
@@ -5929,6 +6001,9 @@ func (m *CursorMutation) AddedFields() []string {
 	if m.addrestarts != nil {
 		fields = append(fields, cursor.FieldRestarts)
 	}
+	if m.addbreaker != nil {
+		fields = append(fields, cursor.FieldBreaker)
+	}
 	if m.addupdated_at != nil {
 		fields = append(fields, cursor.FieldUpdatedAt)
 	}
@@ -5950,6 +6025,8 @@ func (m *CursorMutation) AddedField(name string) (ent.Value, bool) {
 		return m.AddedExpiresAt()
 	case cursor.FieldRestarts:
 		return m.AddedRestarts()
+	case cursor.FieldBreaker:
+		return m.AddedBreaker()
 	case cursor.FieldUpdatedAt:
 		return m.AddedUpdatedAt()
 	}
@@ -5995,6 +6072,13 @@ func (m *CursorMutation) AddField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.AddRestarts(v)
+		return nil
+	case cursor.FieldBreaker:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddBreaker(v)
 		return nil
 	case cursor.FieldUpdatedAt:
 		v, ok := value.(int64)
@@ -6074,6 +6158,9 @@ func (m *CursorMutation) ResetField(name string) error {
 		return nil
 	case cursor.FieldConfigHash:
 		m.ResetConfigHash()
+		return nil
+	case cursor.FieldBreaker:
+		m.ResetBreaker()
 		return nil
 	case cursor.FieldUpdatedAt:
 		m.ResetUpdatedAt()
@@ -14183,6 +14270,12 @@ type LaneMutation struct {
 	addsince      *int64
 	next_at       *int64
 	addnext_at    *int64
+	spent         *int64
+	addspent      *int64
+	failed_at     *int64
+	addfailed_at  *int64
+	parked        *int64
+	addparked     *int64
 	last_error    *string
 	history       *[]byte
 	discard       *int64
@@ -14649,6 +14742,174 @@ func (m *LaneMutation) ResetNextAt() {
 	m.addnext_at = nil
 }
 
+// SetSpent sets the "spent" field.
+func (m *LaneMutation) SetSpent(i int64) {
+	m.spent = &i
+	m.addspent = nil
+}
+
+// Spent returns the value of the "spent" field in the mutation.
+func (m *LaneMutation) Spent() (r int64, exists bool) {
+	v := m.spent
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSpent returns the old "spent" field's value of the Lane entity.
+// If the Lane object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *LaneMutation) OldSpent(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSpent is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSpent requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSpent: %w", err)
+	}
+	return oldValue.Spent, nil
+}
+
+// AddSpent adds i to the "spent" field.
+func (m *LaneMutation) AddSpent(i int64) {
+	if m.addspent != nil {
+		*m.addspent += i
+	} else {
+		m.addspent = &i
+	}
+}
+
+// AddedSpent returns the value that was added to the "spent" field in this mutation.
+func (m *LaneMutation) AddedSpent() (r int64, exists bool) {
+	v := m.addspent
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetSpent resets all changes to the "spent" field.
+func (m *LaneMutation) ResetSpent() {
+	m.spent = nil
+	m.addspent = nil
+}
+
+// SetFailedAt sets the "failed_at" field.
+func (m *LaneMutation) SetFailedAt(i int64) {
+	m.failed_at = &i
+	m.addfailed_at = nil
+}
+
+// FailedAt returns the value of the "failed_at" field in the mutation.
+func (m *LaneMutation) FailedAt() (r int64, exists bool) {
+	v := m.failed_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldFailedAt returns the old "failed_at" field's value of the Lane entity.
+// If the Lane object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *LaneMutation) OldFailedAt(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldFailedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldFailedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldFailedAt: %w", err)
+	}
+	return oldValue.FailedAt, nil
+}
+
+// AddFailedAt adds i to the "failed_at" field.
+func (m *LaneMutation) AddFailedAt(i int64) {
+	if m.addfailed_at != nil {
+		*m.addfailed_at += i
+	} else {
+		m.addfailed_at = &i
+	}
+}
+
+// AddedFailedAt returns the value that was added to the "failed_at" field in this mutation.
+func (m *LaneMutation) AddedFailedAt() (r int64, exists bool) {
+	v := m.addfailed_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetFailedAt resets all changes to the "failed_at" field.
+func (m *LaneMutation) ResetFailedAt() {
+	m.failed_at = nil
+	m.addfailed_at = nil
+}
+
+// SetParked sets the "parked" field.
+func (m *LaneMutation) SetParked(i int64) {
+	m.parked = &i
+	m.addparked = nil
+}
+
+// Parked returns the value of the "parked" field in the mutation.
+func (m *LaneMutation) Parked() (r int64, exists bool) {
+	v := m.parked
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldParked returns the old "parked" field's value of the Lane entity.
+// If the Lane object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *LaneMutation) OldParked(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldParked is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldParked requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldParked: %w", err)
+	}
+	return oldValue.Parked, nil
+}
+
+// AddParked adds i to the "parked" field.
+func (m *LaneMutation) AddParked(i int64) {
+	if m.addparked != nil {
+		*m.addparked += i
+	} else {
+		m.addparked = &i
+	}
+}
+
+// AddedParked returns the value that was added to the "parked" field in this mutation.
+func (m *LaneMutation) AddedParked() (r int64, exists bool) {
+	v := m.addparked
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetParked resets all changes to the "parked" field.
+func (m *LaneMutation) ResetParked() {
+	m.parked = nil
+	m.addparked = nil
+}
+
 // SetLastError sets the "last_error" field.
 func (m *LaneMutation) SetLastError(s string) {
 	m.last_error = &s
@@ -14824,7 +15085,7 @@ func (m *LaneMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *LaneMutation) Fields() []string {
-	fields := make([]string, 0, 10)
+	fields := make([]string, 0, 13)
 	if m.plugin != nil {
 		fields = append(fields, lane.FieldPlugin)
 	}
@@ -14845,6 +15106,15 @@ func (m *LaneMutation) Fields() []string {
 	}
 	if m.next_at != nil {
 		fields = append(fields, lane.FieldNextAt)
+	}
+	if m.spent != nil {
+		fields = append(fields, lane.FieldSpent)
+	}
+	if m.failed_at != nil {
+		fields = append(fields, lane.FieldFailedAt)
+	}
+	if m.parked != nil {
+		fields = append(fields, lane.FieldParked)
 	}
 	if m.last_error != nil {
 		fields = append(fields, lane.FieldLastError)
@@ -14877,6 +15147,12 @@ func (m *LaneMutation) Field(name string) (ent.Value, bool) {
 		return m.Since()
 	case lane.FieldNextAt:
 		return m.NextAt()
+	case lane.FieldSpent:
+		return m.Spent()
+	case lane.FieldFailedAt:
+		return m.FailedAt()
+	case lane.FieldParked:
+		return m.Parked()
 	case lane.FieldLastError:
 		return m.LastError()
 	case lane.FieldHistory:
@@ -14906,6 +15182,12 @@ func (m *LaneMutation) OldField(ctx context.Context, name string) (ent.Value, er
 		return m.OldSince(ctx)
 	case lane.FieldNextAt:
 		return m.OldNextAt(ctx)
+	case lane.FieldSpent:
+		return m.OldSpent(ctx)
+	case lane.FieldFailedAt:
+		return m.OldFailedAt(ctx)
+	case lane.FieldParked:
+		return m.OldParked(ctx)
 	case lane.FieldLastError:
 		return m.OldLastError(ctx)
 	case lane.FieldHistory:
@@ -14970,6 +15252,27 @@ func (m *LaneMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetNextAt(v)
 		return nil
+	case lane.FieldSpent:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSpent(v)
+		return nil
+	case lane.FieldFailedAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetFailedAt(v)
+		return nil
+	case lane.FieldParked:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetParked(v)
+		return nil
 	case lane.FieldLastError:
 		v, ok := value.(string)
 		if !ok {
@@ -15014,6 +15317,15 @@ func (m *LaneMutation) AddedFields() []string {
 	if m.addnext_at != nil {
 		fields = append(fields, lane.FieldNextAt)
 	}
+	if m.addspent != nil {
+		fields = append(fields, lane.FieldSpent)
+	}
+	if m.addfailed_at != nil {
+		fields = append(fields, lane.FieldFailedAt)
+	}
+	if m.addparked != nil {
+		fields = append(fields, lane.FieldParked)
+	}
 	if m.adddiscard != nil {
 		fields = append(fields, lane.FieldDiscard)
 	}
@@ -15035,6 +15347,12 @@ func (m *LaneMutation) AddedField(name string) (ent.Value, bool) {
 		return m.AddedSince()
 	case lane.FieldNextAt:
 		return m.AddedNextAt()
+	case lane.FieldSpent:
+		return m.AddedSpent()
+	case lane.FieldFailedAt:
+		return m.AddedFailedAt()
+	case lane.FieldParked:
+		return m.AddedParked()
 	case lane.FieldDiscard:
 		return m.AddedDiscard()
 	}
@@ -15080,6 +15398,27 @@ func (m *LaneMutation) AddField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.AddNextAt(v)
+		return nil
+	case lane.FieldSpent:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddSpent(v)
+		return nil
+	case lane.FieldFailedAt:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddFailedAt(v)
+		return nil
+	case lane.FieldParked:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddParked(v)
 		return nil
 	case lane.FieldDiscard:
 		v, ok := value.(int64)
@@ -15144,6 +15483,15 @@ func (m *LaneMutation) ResetField(name string) error {
 		return nil
 	case lane.FieldNextAt:
 		m.ResetNextAt()
+		return nil
+	case lane.FieldSpent:
+		m.ResetSpent()
+		return nil
+	case lane.FieldFailedAt:
+		m.ResetFailedAt()
+		return nil
+	case lane.FieldParked:
+		m.ResetParked()
 		return nil
 	case lane.FieldLastError:
 		m.ResetLastError()

@@ -115,8 +115,12 @@ func init() {
 	cursorDescConfigHash := cursorFields[12].Descriptor()
 	// cursor.DefaultConfigHash holds the default value on creation for the config_hash field.
 	cursor.DefaultConfigHash = cursorDescConfigHash.Default.(string)
+	// cursorDescBreaker is the schema descriptor for breaker field.
+	cursorDescBreaker := cursorFields[13].Descriptor()
+	// cursor.DefaultBreaker holds the default value on creation for the breaker field.
+	cursor.DefaultBreaker = cursorDescBreaker.Default.(int64)
 	// cursorDescUpdatedAt is the schema descriptor for updated_at field.
-	cursorDescUpdatedAt := cursorFields[13].Descriptor()
+	cursorDescUpdatedAt := cursorFields[14].Descriptor()
 	// cursor.DefaultUpdatedAt holds the default value on creation for the updated_at field.
 	cursor.DefaultUpdatedAt = cursorDescUpdatedAt.Default.(int64)
 	deadletterFields := schema.DeadLetter{}.Fields()
@@ -247,12 +251,24 @@ func init() {
 	laneDescNextAt := laneFields[7].Descriptor()
 	// lane.DefaultNextAt holds the default value on creation for the next_at field.
 	lane.DefaultNextAt = laneDescNextAt.Default.(int64)
+	// laneDescSpent is the schema descriptor for spent field.
+	laneDescSpent := laneFields[8].Descriptor()
+	// lane.DefaultSpent holds the default value on creation for the spent field.
+	lane.DefaultSpent = laneDescSpent.Default.(int64)
+	// laneDescFailedAt is the schema descriptor for failed_at field.
+	laneDescFailedAt := laneFields[9].Descriptor()
+	// lane.DefaultFailedAt holds the default value on creation for the failed_at field.
+	lane.DefaultFailedAt = laneDescFailedAt.Default.(int64)
+	// laneDescParked is the schema descriptor for parked field.
+	laneDescParked := laneFields[10].Descriptor()
+	// lane.DefaultParked holds the default value on creation for the parked field.
+	lane.DefaultParked = laneDescParked.Default.(int64)
 	// laneDescLastError is the schema descriptor for last_error field.
-	laneDescLastError := laneFields[8].Descriptor()
+	laneDescLastError := laneFields[11].Descriptor()
 	// lane.DefaultLastError holds the default value on creation for the last_error field.
 	lane.DefaultLastError = laneDescLastError.Default.(string)
 	// laneDescDiscard is the schema descriptor for discard field.
-	laneDescDiscard := laneFields[10].Descriptor()
+	laneDescDiscard := laneFields[13].Descriptor()
 	// lane.DefaultDiscard holds the default value on creation for the discard field.
 	lane.DefaultDiscard = laneDescDiscard.Default.(int64)
 	licenseFields := schema.License{}.Fields()

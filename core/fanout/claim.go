@@ -23,12 +23,12 @@ func (c *Consumer) claim(ctx context.Context) error {
 			}
 		}
 		db := c.deps.Store.SQL(ctx)
-		var epoch int64
+		var epoch, open int64
 		var state, reason, hash string
 		var raw []byte
 		err := db.Query(ctx, func(rows *sql.Rows) error {
-			return rows.Scan(&c.cursor, &epoch, &raw, &state, &reason, &hash)
-		}, `SELECT position, epoch, floors, state, reason, config_hash FROM avhub_cursors WHERE id = ?`, c.cursorID())
+			return rows.Scan(&c.cursor, &epoch, &raw, &state, &reason, &hash, &open)
+		}, `SELECT position, epoch, floors, state, reason, config_hash, breaker FROM avhub_cursors WHERE id = ?`, c.cursorID())
 		if err != nil {
 			return fmt.Errorf("read cursor: %w", err)
 		}
@@ -40,6 +40,9 @@ func (c *Consumer) claim(ctx context.Context) error {
 		}
 		if c.floors, err = decodeFloors(raw); err != nil {
 			return err
+		}
+		if open > 0 && !c.breaker.isOpen() { // an outage outlives hubs
+			c.breaker.open(time.UnixMicro(open).UTC(), c.deps.Now(), "")
 		}
 		c.lease = lease
 		c.window.frontier, c.window.prefix = c.cursor, c.cursor
@@ -75,6 +78,7 @@ func (c *Consumer) takeOver(ctx context.Context) (*Lease, error) {
 func (c *Consumer) divide(ctx context.Context) error {
 	if c.order == plugin.Total {
 		if c.cfg.Partitions > 1 {
+			c.haltedHash = c.configHash()
 			c.halted = fmt.Sprintf("it asks for total order, so it cannot be divided into %d partitions: set partitions to 1", c.cfg.Partitions)
 		}
 		return nil

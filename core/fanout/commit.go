@@ -15,7 +15,8 @@ import (
 const halted = "halted"
 
 func (ch *changes) empty() bool {
-	return len(ch.states) == 0 && len(ch.lanes) == 0 && len(ch.letters) == 0 && len(ch.retried) == 0 && len(ch.gone) == 0 && ch.replay == nil && ch.freed == "" && ch.status == "" && len(ch.ahead) == 0
+	return len(ch.states) == 0 && len(ch.lanes) == 0 && len(ch.letters) == 0 && len(ch.retried) == 0 && len(ch.gone) == 0 && ch.replay == nil &&
+		ch.freed == "" && ch.status == "" && len(ch.ahead) == 0 && len(ch.unparked) == 0 && ch.breaker == nil && !ch.wished
 }
 
 // commit writes changes and the cursor in one transaction, if this hub still
@@ -63,6 +64,11 @@ func (c *Consumer) write(ctx context.Context, ch *changes, prefix int64, now tim
 			return err
 		}
 	}
+	if ch.breaker != nil {
+		if _, err := db.Exec(ctx, `UPDATE avhub_cursors SET breaker = ? WHERE id = ? AND epoch = ?`, micros(*ch.breaker), c.cursorID(), c.lease.Epoch); err != nil {
+			return fmt.Errorf("store the breaker: %w", err)
+		}
+	}
 	rows := make([][]any, 0, len(ch.states))
 	for key, s := range ch.states {
 		rows = append(rows, []any{c.laneID(key), s.position, s.data, now.UnixMicro()})
@@ -78,12 +84,13 @@ func (c *Consumer) write(ctx context.Context, ch *changes, prefix int64, now tim
 		if err != nil {
 			return fmt.Errorf("encode history: %w", err)
 		}
-		rows = append(rows, []any{c.laneID(l.Key), l.Plugin, l.Key, Slot(l.Key), l.Head, l.Attempts, micros(l.Since), micros(l.NextAt), l.Error, history, 0})
+		rows = append(rows, []any{c.laneID(l.Key), l.Plugin, l.Key, Slot(l.Key), l.Head, l.Attempts, micros(l.Since), micros(l.NextAt),
+			l.Spent.Microseconds(), micros(l.FailedAt), l.Parked, l.Error, history, 0})
 	}
 	// An operator's word about an event that is still the head stays.
-	err = db.Insert(ctx, `INSERT INTO avhub_lanes (id, plugin, key, slot, head, attempts, since, next_at, last_error, history, discard)`, rows,
+	err = db.Insert(ctx, `INSERT INTO avhub_lanes (id, plugin, key, slot, head, attempts, since, next_at, spent, failed_at, parked, last_error, history, discard)`, rows,
 		`ON CONFLICT (id) DO UPDATE SET head = excluded.head, attempts = excluded.attempts, since = excluded.since,
- next_at = excluded.next_at, last_error = excluded.last_error, history = excluded.history,
+ next_at = excluded.next_at, spent = excluded.spent, failed_at = excluded.failed_at, parked = excluded.parked, last_error = excluded.last_error, history = excluded.history,
  discard = CASE WHEN avhub_lanes.discard < excluded.head THEN 0 ELSE avhub_lanes.discard END`)
 	if err != nil {
 		return fmt.Errorf("store lanes: %w", err)
@@ -106,6 +113,11 @@ func (c *Consumer) write(ctx context.Context, ch *changes, prefix int64, now tim
 
 func (c *Consumer) writeLetters(ctx context.Context, ch *changes) error {
 	db := c.deps.Store.SQL(ctx)
+	for _, position := range ch.unparked {
+		if _, err := db.Exec(ctx, `DELETE FROM avhub_dead_letters WHERE plugin = ? AND position = ? AND replay = 0`, c.cfg.Name, position); err != nil {
+			return fmt.Errorf("remove the dead letter of a parked lane: %w", err)
+		}
+	}
 	rows := make([][]any, 0, len(ch.letters))
 	for _, d := range ch.letters {
 		ev, err := d.encode()
@@ -120,7 +132,8 @@ func (c *Consumer) writeLetters(ctx context.Context, ch *changes) error {
 			micros(d.CreatedAt), micros(d.UpdatedAt)})
 	}
 	err := db.Insert(ctx, `INSERT INTO avhub_dead_letters (plugin, key, slot, position, event_id, type, tenant_id, event, reason, attempts, history, retry, replay, created_at, updated_at)`, rows,
-		`ON CONFLICT (plugin, position, event_id) DO UPDATE SET reason = excluded.reason, attempts = excluded.attempts, history = excluded.history, replay = excluded.replay, updated_at = excluded.updated_at`)
+		`ON CONFLICT (plugin, position, event_id) DO UPDATE SET reason = excluded.reason, attempts = excluded.attempts, history = excluded.history,
+ retry = excluded.retry, replay = excluded.replay, updated_at = excluded.updated_at`)
 	if err != nil {
 		return fmt.Errorf("store dead letters: %w", err)
 	}
@@ -185,7 +198,7 @@ func (c *Consumer) observe(ch *changes) {
 		if !d.Replay && (d.Verdict == "applied" || d.Verdict == "skipped") {
 			m.latency.WithLabelValues(c.cfg.Name).Observe(c.deps.Now().Sub(d.Event.ReceivedAt).Seconds())
 		}
-		if d.Verdict == "dead" {
+		if d.Verdict == verdictDead || d.Verdict == verdictParked {
 			c.deps.Log.Error().Str("event", d.Event.ID).Str("type", d.Event.Type).Str("reason", d.Reason).
 				Msg("event given up; see `avhub delivery list`")
 		}
@@ -207,7 +220,7 @@ func (c *Consumer) poll(ctx context.Context) error {
 	if err := c.findReplay(ctx); err != nil {
 		return err
 	}
-	if !c.down && !c.paused {
+	if !c.down && !c.paused && !c.alone() {
 		if err := c.retryLetters(ctx); err != nil {
 			return err
 		}
@@ -220,6 +233,11 @@ func (c *Consumer) poll(ctx context.Context) error {
 	part := strconv.Itoa(c.cfg.Partition)
 	c.deps.Metrics.lag.WithLabelValues(name, part).Set(float64(last - c.window.prefix))
 	c.deps.Metrics.lanes.WithLabelValues(name, part).Set(float64(c.lanes))
+	open := 0.0
+	if c.breaker.isOpen() {
+		open = 1
+	}
+	c.deps.Metrics.breaker.WithLabelValues(name, part).Set(open)
 	if now := c.deps.Now(); c.cfg.Partition == 0 && now.Sub(c.counted) >= countEvery {
 		c.counted = now
 		var dead float64
@@ -245,6 +263,9 @@ func (c *Consumer) checkOwner(ctx context.Context) error {
 	return nil
 }
 
+// BreakerOpen is the state of a plugin that runs and fails for most tenants.
+const BreakerOpen = "breaker-open"
+
 // reportStatus stores what the plugin is doing, for those who look at the
 // database, and that this hub is alive: a hub that is killed leaves no word.
 // Whatever else was stored lately says so, too.
@@ -265,9 +286,13 @@ func (c *Consumer) reportStatus(ctx context.Context) {
 
 func (c *Consumer) writeStatus(ctx context.Context, state, reason string) error {
 	is := c.deps.Plugin.Status()
+	hash := c.configHash()
+	if state == halted {
+		hash = c.haltedHash
+	}
 	_, err := c.deps.Store.SQL(ctx).Exec(ctx,
 		`UPDATE avhub_cursors SET state = ?, reason = ?, version = ?, restarts = ?, config_hash = ?, updated_at = ? WHERE id = ? AND epoch = ?`,
-		state, clean(reason), clean(is.Version), is.Restarts, c.configHash(), c.deps.Now().UnixMicro(), c.cursorID(), c.lease.Epoch)
+		state, clean(reason), clean(is.Version), is.Restarts, hash, c.deps.Now().UnixMicro(), c.cursorID(), c.lease.Epoch)
 	if err != nil {
 		return fmt.Errorf("store status: %w", err)
 	}

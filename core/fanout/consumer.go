@@ -4,7 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/avhub/avhub/core/event"
@@ -32,7 +33,25 @@ type Consumer struct {
 	status   string    // as stored
 	seen     time.Time // when this hub last stored anything in the cursor
 
-	hash atomic.Pointer[string] // of the configuration in force
+	policy   policy
+	breaker  breaker
+	trials   []*trial // calls to make to find out what keeps calls from ending
+	proving  bool     // one is in flight, and nothing else may be
+	hanging  int      // those in flight that may hang
+	deaths   int      // of the plugin, and hung calls, since it last answered
+	hangs    int
+	answered time.Time
+
+	again       *batch // the probe to send once more
+	probeLane   bool   // the last probe was a lane's
+	probedLane  string // the key of the last
+	probedEvent int64  // the last of the main stream
+
+	halting    sync.Mutex
+	hash       string // of the configuration in force
+	over       bool   // the consumer ends because the plugin has halted
+	halted     string // why
+	haltedHash string // under which configuration
 
 	limits limits
 	// How transactions and calls are run. A test puts itself between: to make
@@ -53,7 +72,8 @@ type Consumer struct {
 	lanes       int                 // rows of this partition in avhub_lanes
 	active      map[string]*laneRun // lanes that are being worked on
 	due         time.Time           // when the next lane may be due
-	halted      string
+	crowded     bool                // more lanes are due than are taken up
+	turn        int
 	polled      time.Time
 	counted     time.Time
 
@@ -64,6 +84,7 @@ type Consumer struct {
 	closing []int64         // replays whose end is to be noted
 	reads   chan replayRead // of replays
 
+	more      bool      // there is more to read in the journal
 	down      bool      // the plugin is not running
 	notBefore time.Time // the main stream waits until then
 }
@@ -76,7 +97,9 @@ func New(cfg Config, deps Deps) *Consumer {
 	if deps.Metrics == nil {
 		deps.Metrics = NewMetrics(nil)
 	}
+	probe := deps.Backoff
 	if deps.Backoff == nil {
+		probe = probePause
 		deps.Backoff = func(attempts int) time.Duration { return backoff(attempts, jitter) }
 	}
 	cfg.Partitions = max(cfg.Partitions, 1)
@@ -95,15 +118,41 @@ func New(cfg Config, deps Deps) *Consumer {
 	c.letterLimit = c.limits.batchEvents
 	c.results = make(chan *batch, c.limits.batchesInFlight+c.limits.lanesInFlight+1) // one of a replay
 	c.reads = make(chan replayRead, 2)
-	c.SetConfigHash(cfg.ConfigHash)
+	c.hash = cfg.ConfigHash
+	c.breaker.pause = probe
+	c.policy = policy{retryFor: cfg.RetryFor, backoff: deps.Backoff}
 	return c
 }
 
 // SetConfigHash notes that another configuration was put in force. It may be
-// called at any time.
-func (c *Consumer) SetConfigHash(hash string) { c.hash.Store(&hash) }
+// called at any time. It reports false if the plugin has halted under the one
+// before: Run ends then, and the plugin has to be started anew.
+func (c *Consumer) SetConfigHash(hash string) bool {
+	c.halting.Lock()
+	defer c.halting.Unlock()
+	if !c.over {
+		c.hash = hash
+	}
+	return !c.over
+}
 
-func (c *Consumer) configHash() string { return *c.hash.Load() }
+func (c *Consumer) configHash() string {
+	c.halting.Lock()
+	defer c.halting.Unlock()
+	return c.hash
+}
+
+// isHalted tells whether a halt ends the consumer. It does not if another
+// configuration has been put in force in the meantime; after it has, none is.
+func (c *Consumer) isHalted() bool {
+	c.halting.Lock()
+	defer c.halting.Unlock()
+	if c.halted != "" && c.haltedHash != c.hash {
+		c.halted = ""
+	}
+	c.over = c.halted != ""
+	return c.over
+}
 
 // Run delivers until ctx ends, then waits for the calls in flight and commits
 // their verdicts. It returns nil after that, ErrFenced if its lease is over,
@@ -175,7 +224,7 @@ func (c *Consumer) loop(ctx context.Context) error {
 	defer timer.Stop()
 	for ctx.Err() == nil {
 		wake := c.deps.Journal.Wake() // before reading, so that no event is missed
-		if c.halted != "" {
+		if c.isHalted() {
 			return c.finish(ErrHalted)
 		}
 		if err := c.persist(ctx, "read events for a plugin", c.work); err != nil {
@@ -220,27 +269,52 @@ func (c *Consumer) work(ctx context.Context) error {
 		}
 		c.polled = now
 	}
+	c.more = false
 	if c.paused {
 		return c.rest(ctx)
 	}
 	if !c.ready(ctx) {
 		return c.flush(ctx, now)
 	}
-	if err := c.workLanes(ctx, now); err != nil {
-		return err
-	}
-	for more := !c.holdsLog(); more; {
-		var err error
-		if more, err = c.fill(ctx); err != nil {
+	if c.breaker.isOpen() {
+		if err := c.probe(ctx, now); err != nil {
 			return err
 		}
-		c.dispatch()
+		return c.flush(ctx, now)
 	}
-	if err := c.workReplay(ctx, now); err != nil {
+	alone := c.tryTrials()
+	if !alone {
+		if err := c.workLanes(ctx, now); err != nil {
+			return err
+		}
+	}
+	if err := c.sideline(ctx); err != nil {
 		return err
+	}
+	for reads := 0; ; {
+		var err error
+		if c.holdsLog() {
+			c.more = false
+		} else if c.more, err = c.fill(ctx); err != nil {
+			return err
+		}
+		if !alone {
+			c.dispatch()
+		}
+		if reads++; !c.more || reads >= readsAtOnce {
+			break
+		}
+	}
+	if !alone {
+		if err := c.workReplay(ctx, now); err != nil {
+			return err
+		}
 	}
 	if err := c.handBack(ctx); err != nil {
 		return err
+	}
+	if !alone && c.crowded && c.laneRoom() > 0 && c.runs < c.limits.lanesInFlight {
+		c.more = true // lanes that went back have made room for others
 	}
 	return c.flush(ctx, now)
 }
@@ -264,6 +338,11 @@ func (c *Consumer) flush(ctx context.Context, now time.Time) error {
 	return nil
 }
 
+// alone tells that suspects wait to be delivered while nothing else is under way.
+func (c *Consumer) alone() bool {
+	return slices.ContainsFunc(c.trials, func(t *trial) bool { return t.died }) || c.proving
+}
+
 func (c *Consumer) dispatch() {
 	if c.deps.Now().Before(c.notBefore) {
 		return
@@ -280,7 +359,14 @@ func (c *Consumer) dispatch() {
 func (c *Consumer) nextTick() time.Duration {
 	wait := pollEvery
 	now := c.deps.Now()
-	for _, at := range []time.Time{c.due, c.notBefore, c.replayDue(now)} {
+	if c.more {
+		return 0
+	}
+	times := []time.Time{c.due, c.notBefore, c.replayDue(now)}
+	if c.breaker.isOpen() {
+		times = []time.Time{c.breaker.next}
+	}
+	for _, at := range times {
 		if at.After(now) {
 			wait = min(wait, at.Sub(now))
 		}
@@ -326,10 +412,15 @@ func (c *Consumer) settle(b *batch) *changes {
 	}
 	switch {
 	case b.replay != nil:
-	case b.run != nil || b.letters != nil:
+	case b.aside():
 		c.runs--
 	default:
 		c.batches--
+	}
+	if b.trial != nil && b.exclusive {
+		c.proving = false
+	} else if b.trial != nil {
+		c.hanging--
 	}
 	if b.letters != nil {
 		c.letters--
@@ -393,8 +484,8 @@ func (c *Consumer) finish(why error) error {
 		}
 	}
 	status := "stopped"
-	if c.halted != "" {
-		status, why = "halted", ErrHalted
+	if c.isHalted() {
+		status, why = halted, ErrHalted
 	}
 	c.window.advance()
 	ahead, err := c.ahead(ctx)

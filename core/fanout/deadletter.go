@@ -91,7 +91,7 @@ func (c *Consumer) deadLetter(it *item, reason string, run *laneRun, now time.Ti
 
 // judgeLetter settles an operator's retry of a dead letter and returns its name
 // for observers.
-func (c *Consumer) judgeLetter(d *DeadLetter, kind pluginpb.Verdict_Kind, reason string, ch *changes) string {
+func (c *Consumer) judgeLetter(b *batch, d *DeadLetter, kind pluginpb.Verdict_Kind, reason string, ch *changes) string {
 	now := c.deps.Now()
 	switch kind {
 	case pluginpb.Verdict_KIND_APPLIED, pluginpb.Verdict_KIND_SKIPPED:
@@ -103,7 +103,7 @@ func (c *Consumer) judgeLetter(d *DeadLetter, kind pluginpb.Verdict_Kind, reason
 	case pluginpb.Verdict_KIND_AGAIN:
 		return "again" // it is still to be retried, and is found at once
 	case pluginpb.Verdict_KIND_HALT:
-		c.halted = reason
+		c.halt(b, reason)
 		return "halt"
 	}
 	d.Retry = false
@@ -123,20 +123,28 @@ func (c *Consumer) retryLetters(ctx context.Context) error {
 	if c.deps.Now().Before(c.notBefore) {
 		return nil
 	}
+	calls, limit := c.limits.lettersInFlight, c.letterLimit
+	if c.breaker.isOpen() { // it is a probe, and the only call
+		calls, limit = 1, 1
+		if c.busy() {
+			return nil
+		}
+	}
+	suspects := c.onTrial()
 	where, args := c.mine()
-	for after := int64(0); c.letters < c.limits.lettersInFlight && c.runs < c.limits.lanesInFlight; {
+	for after := int64(0); c.letters < calls && c.runs < c.limits.lanesInFlight; {
 		size := 0
 		letters, err := readLetters(ctx, c.deps.Store.ReadSQL(), func(d *DeadLetter) bool {
 			size += len(d.event.Evidence.Body)
 			return size < c.limits.batchBytes
-		}, where+` AND retry = ? AND id > ? ORDER BY id LIMIT ?`, append(slices.Clip(args), true, after, c.letterLimit)...)
+		}, where+` AND retry = ? AND id > ? AND `+notParked+` ORDER BY id LIMIT ?`, append(slices.Clip(args), true, after, limit)...)
 		if err != nil || len(letters) == 0 {
 			return err
 		}
 		after = letters[len(letters)-1].ID
-		b := &batch{}
+		b := &batch{probe: c.breaker.isOpen()}
 		for _, d := range letters {
-			if c.flying[d.Key] {
+			if c.flying[d.Key] || suspects[d.Key] {
 				continue // found again when the call is back
 			}
 			b.items = append(b.items, &item{ev: d.event, key: d.Key})
@@ -155,11 +163,16 @@ func (c *Consumer) retryLetters(ctx context.Context) error {
 // that it shows whose fault it is.
 func (c *Consumer) lettersInterrupted(b *batch, reason string, ch *changes) {
 	if len(b.items) == 1 {
-		c.judgeLetter(b.letters[0], pluginpb.Verdict_KIND_RETRY, reason, ch)
+		c.judgeLetter(b, b.letters[0], pluginpb.Verdict_KIND_RETRY, reason, ch)
 		return
 	}
 	c.letterLimit = max(len(b.items)/2, 1)
 }
+
+// notParked leaves out the dead letters that hold a lane: the lane delivers their
+// events, in their place.
+const notParked = `NOT EXISTS (SELECT 1 FROM avhub_lanes l
+ WHERE l.id = avhub_dead_letters.plugin || '/' || avhub_dead_letters.key AND l.parked = avhub_dead_letters.position)`
 
 var errEnough = errors.New("enough")
 

@@ -73,6 +73,9 @@ type Config struct {
 	// RetryFor is how long a failing event is tried before it becomes a dead
 	// letter.
 	RetryFor time.Duration
+	// Park keeps a key waiting behind an event that was given up, until an operator
+	// retries or discards its dead letter; otherwise the key goes on.
+	Park bool
 	// ConfigHash identifies the plugin's configuration: a plugin that halted
 	// stays halted until it changes.
 	ConfigHash string
@@ -100,8 +103,9 @@ type Deps struct {
 	Observe func(Delivery)
 	// Now is the clock; nil: the system's.
 	Now func() time.Time
-	// Backoff replaces the wait after a number of failed attempts; nil: 1 s to
-	// 1 h, exponential with full jitter.
+	// Backoff replaces the wait after a number of failed attempts, and before a
+	// probe, by its number; nil: 1 s to 1 h, exponential with full jitter, and
+	// 1 s to 1 min.
 	Backoff func(attempts int) time.Duration
 }
 
@@ -109,7 +113,7 @@ type Deps struct {
 type Delivery struct {
 	Plugin  string
 	Event   *event.Event
-	Verdict string // applied, skipped, again, retry, dead, discarded
+	Verdict string // applied, skipped, again, retry, dead, parked, discarded
 	Reason  string
 	Took    time.Duration // of the call that the event was in
 	Replay  bool          // somebody asked for the event to be sent again
@@ -137,9 +141,9 @@ const (
 	stateLimit = 64 << 10
 	// maxAgain bounds how often in a row an event may ask to be called again.
 	maxAgain = 100
-	// isolateAfter interrupted calls with the same event in it, its key is
-	// delivered alone: the event may be what kills the plugin.
-	isolateAfter = 2
+	// readsAtOnce reads of the journal happen before calls that came back are
+	// looked at.
+	readsAtOnce = 4
 
 	pollEvery   = 500 * time.Millisecond // other hubs and operators' commands
 	flushEvery  = 200 * time.Millisecond // the cursor, when nothing else is written
@@ -167,9 +171,9 @@ type limits struct {
 	// lettersInFlight of the latter may be with dead letters that are delivered
 	// again; the others are left to lanes.
 	lettersInFlight int
-	// lanesAtWork are taken up at once, in a call, or between two of them, or
-	// waiting to go back to the main stream.
-	lanesAtWork int
+	// lanesAtWork are taken up at once, in a call, or between two of them;
+	// idleLanes wait to go back to the main stream.
+	lanesAtWork, idleLanes int
 	// The window is what is read ahead of the cursor, so much at a time.
 	windowEvents, windowBytes int
 	readEvents, readBytes     int
@@ -181,7 +185,7 @@ func usualLimits() limits {
 	return limits{
 		batchEvents: 256, batchBytes: 1 << 20,
 		maxEvent: 1 << 20, requestBytes: 4 << 20,
-		batchesInFlight: 4, lanesInFlight: 8, lettersInFlight: 4, lanesAtWork: 16,
+		batchesInFlight: 4, lanesInFlight: 8, lettersInFlight: 4, lanesAtWork: 16, idleLanes: 48,
 		windowEvents: 2048, windowBytes: 16 << 20,
 		readEvents: 512, readBytes: 4 << 20,
 		flushEvents: 500,
@@ -194,6 +198,7 @@ type Metrics struct {
 	lag      *prometheus.GaugeVec
 	lanes    *prometheus.GaugeVec
 	dead     *prometheus.GaugeVec
+	breaker  *prometheus.GaugeVec
 	latency  *prometheus.HistogramVec
 }
 
@@ -207,18 +212,21 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "avhub_delivery_lag_events", Help: "Events in the journal beyond the partition's cursor.",
 		}, []string{"plugin", "partition"}),
 		lanes: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "avhub_delivery_blocked_lanes", Help: "Keys that wait for another attempt.",
+			Name: "avhub_delivery_blocked_lanes", Help: "Keys that wait for another attempt or an operator, or catch up beside the main stream.",
 		}, []string{"plugin", "partition"}),
 		dead: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "avhub_delivery_dead_letters", Help: "Events that were given up, until an operator decides.",
 		}, []string{"plugin"}),
+		breaker: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "avhub_delivery_breaker", Help: "1 while most tenants fail, so that the plugin only gets events to probe; 0 otherwise.",
+		}, []string{"plugin", "partition"}),
 		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "avhub_delivery_seconds", Help: "From the receipt of an event to its committed verdict.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2.5, 14),
 		}, []string{"plugin"}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.verdicts, m.lag, m.lanes, m.dead, m.latency)
+		reg.MustRegister(m.verdicts, m.lag, m.lanes, m.dead, m.breaker, m.latency)
 	}
 	return m
 }
@@ -228,6 +236,7 @@ func (m *Metrics) forget(cfg Config) {
 	part := strconv.Itoa(cfg.Partition)
 	m.lag.DeleteLabelValues(cfg.Name, part)
 	m.lanes.DeleteLabelValues(cfg.Name, part)
+	m.breaker.DeleteLabelValues(cfg.Name, part)
 	if cfg.Partition == 0 {
 		m.dead.DeleteLabelValues(cfg.Name)
 	}

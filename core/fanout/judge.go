@@ -2,12 +2,11 @@ package fanout
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
-	"github.com/avhub/avhub/core/plugin"
 	"github.com/avhub/avhub/sdk/plugin/pluginpb"
 )
 
@@ -21,17 +20,27 @@ type keyState struct {
 // changes is what a call, or several, did to the stored state of deliveries;
 // commit writes it.
 type changes struct {
-	states  map[string]keyState // to store
-	lanes   []*Lane             // to insert or update
-	letters []*DeadLetter       // to insert
-	retried []*DeadLetter       // by an operator, that failed again
-	replay  *replayRun          // its progress is to be stored
-	gone    []*DeadLetter       // that were settled when they were retried
-	freed   string              // key of a lane that goes back to the main stream
-	done    []Delivery
-	status  string
-	ahead   map[string]int64 // keys that are settled beyond the cursor, up to where
+	states   map[string]keyState // to store
+	lanes    []*Lane             // to insert or update
+	letters  []*DeadLetter       // to insert
+	unparked []int64             // positions of dead letters that no longer hold their lane
+	retried  []*DeadLetter       // by an operator, that failed again
+	gone     []*DeadLetter       // that were settled when they were retried
+	replay   *replayRun          // its progress is to be stored
+	freed    string              // key of a lane that goes back to the main stream
+	done     []Delivery
+	status   string
+	ahead    map[string]int64 // keys that are settled beyond the cursor, up to where
+	breaker  *time.Time       // it opened then; zero: it closed
+	wished   bool             // lanes that an operator wanted tried were tried in vain
 }
+
+// What is said of a delivery besides the plugin's own verdicts.
+const (
+	verdictRetry  = "retry"
+	verdictDead   = "dead"
+	verdictParked = "parked"
+)
 
 // judge turns a call's outcome into changes and moves the consumer's memory
 // along. It touches no database.
@@ -41,6 +50,7 @@ func (c *Consumer) judge(b *batch) *changes {
 		c.interrupted(b, ch)
 		return ch
 	}
+	c.weigh(b, ch)
 	var keys []string
 	perKey := map[string][]int{}
 	for i, it := range b.items {
@@ -97,7 +107,7 @@ func (c *Consumer) judgeKey(b *batch, key string, indexes []int, ch *changes) {
 		kind := v.GetKind()
 		if kind == pluginpb.Verdict_KIND_AGAIN {
 			if it.agains++; it.agains > maxAgain {
-				kind, reason = pluginpb.Verdict_KIND_RETRY, fmt.Sprintf("asked to be called again %d times in a row", maxAgain)
+				kind, reason = pluginpb.Verdict_KIND_RETRY, tooOften
 				it.agains = 0
 			}
 		}
@@ -112,7 +122,7 @@ func (c *Consumer) judgeKey(b *batch, key string, indexes []int, ch *changes) {
 		}
 		if b.letters != nil {
 			if kind != pluginpb.Verdict_KIND_HELD {
-				said(it, c.judgeLetter(b.letters[i], kind, reason, ch), reason)
+				said(it, c.judgeLetter(b, b.letters[i], kind, reason, ch), reason)
 			}
 			continue
 		}
@@ -124,23 +134,31 @@ func (c *Consumer) judgeKey(b *batch, key string, indexes []int, ch *changes) {
 			settle(it)
 			said(it, "skipped", reason)
 		case pluginpb.Verdict_KIND_REJECT:
-			ch.letters = append(ch.letters, c.deadLetter(it, reason, b.run, now))
-			settle(it)
-			mustStore = true // else a crash would hand out a dead letter once more
-			said(it, "dead", reason)
+			verdict := c.giveUp(b.run, it, reason, nil, now, ch)
+			said(it, verdict, reason)
+			if verdict == verdictDead {
+				settle(it)
+				mustStore = true // else a crash would hand out a dead letter once more
+			}
 		case pluginpb.Verdict_KIND_RETRY:
-			if dead := c.block(b.run, it, reason, v, now, ch); dead {
+			if c.breaker.isOpen() && !v.GetThrottled() {
+				said(it, verdictRetry, reason)
+				b.release(it) // it is the plugin's fault, not the event's
+				continue
+			}
+			verdict := c.block(b.run, it, failure{
+				reason: reason, throttled: v.GetThrottled(), after: time.Duration(v.GetRetryAfterMs()) * time.Millisecond,
+			}, now, ch)
+			said(it, verdict, reason)
+			if verdict == verdictDead {
 				settle(it)
 				mustStore = true
-				said(it, "dead", reason)
-			} else {
-				said(it, "retry", reason)
 			}
 		case pluginpb.Verdict_KIND_AGAIN:
 			said(it, "again", reason)
 			b.release(it)
 		case pluginpb.Verdict_KIND_HALT:
-			c.halted = cmp.Or(reason, "the plugin asked to be halted")
+			c.halt(b, reason)
 			b.release(it)
 		case pluginpb.Verdict_KIND_HELD:
 			b.release(it)
@@ -151,49 +169,79 @@ func (c *Consumer) judgeKey(b *batch, key string, indexes []int, ch *changes) {
 	}
 }
 
-// interrupted handles a call whose outcome nobody knows: the events wait and go
-// out again, with the state as it was. A key that keeps interrupting calls is
-// delivered alone, until its time is up.
-func (c *Consumer) interrupted(b *batch, ch *changes) {
+// tooOften is the failure of an event that asks to be called again for ever.
+var tooOften = fmt.Sprintf("asked to be called again %d times in a row", maxAgain)
+
+// halt stops the plugin, unless another configuration has been put in force
+// since the call.
+func (c *Consumer) halt(b *batch, reason string) {
+	if b.hash == c.configHash() {
+		c.halted, c.haltedHash = cmp.Or(reason, "the plugin asked to be halted"), b.hash
+	}
+}
+
+// weigh tells the breaker how a call ended.
+func (c *Consumer) weigh(b *batch, ch *changes) {
+	if b.oversized > 0 {
+		return // the plugin was not asked
+	}
 	now := c.deps.Now()
-	c.down = errors.Is(b.err, plugin.ErrNotRunning) || errors.Is(b.err, plugin.ErrStopped)
-	tried := !c.down && !errors.Is(b.err, errNotSent)
-	if !tried {
-		c.notBefore = now.Add(heldWait)
+	failed := map[string]bool{} // tenants that were attempted; true: none of their events worked
+	attempted := func(it *item, bad bool) {
+		tenant := it.ev.TenantKey()
+		before, known := failed[tenant]
+		failed[tenant] = bad && (before || !known)
 	}
-	reason := "the call ended without an answer: " + clean(b.err.Error())
-	c.deps.Log.Warn().Int("events", len(b.items)).Str("reason", reason).Msg("events will be delivered again")
-	if b.replay != nil {
-		c.replayInterrupted(b, tried, reason, ch)
-		c.moveReplay(b, ch)
-		return
-	}
-	if b.letters != nil {
-		if tried {
-			c.lettersInterrupted(b, reason, ch)
-		}
-		return
-	}
-	first := map[string]bool{}
-	for _, it := range b.items {
-		if tried {
-			it.interrupted++
-			if !first[it.key] && (b.run != nil || it.interrupted >= isolateAfter) {
-				if dead := c.block(b.run, it, reason, nil, now, ch); dead {
-					it.settled = true
-					state := b.states[it.key]
-					state.position = it.ev.Position
-					ch.states[it.key] = state
-				}
+	worked, failure, again := false, "", false
+	for i, v := range b.resp.GetVerdicts() {
+		it := b.items[i]
+		switch v.GetKind() {
+		case pluginpb.Verdict_KIND_APPLIED, pluginpb.Verdict_KIND_SKIPPED, pluginpb.Verdict_KIND_REJECT:
+			attempted(it, false)
+			worked = true
+		case pluginpb.Verdict_KIND_RETRY:
+			if v.GetThrottled() {
+				worked = true // the world answers, if only to ask for patience
+				continue
 			}
-			first[it.key] = true
+			attempted(it, true)
+			failure = clean(v.GetReason())
+		case pluginpb.Verdict_KIND_AGAIN:
+			if again = it.agains < maxAgain; !again {
+				failure = tooOften
+			}
+		case pluginpb.Verdict_KIND_HELD:
+			continue
 		}
-		b.release(it)
+		c.answered, c.deaths, c.hangs = now, 0, 0
 	}
-	if b.run != nil {
-		c.moveLane(b, ch)
+	if c.breaker.isOpen() {
+		if b.probe || b.replay != nil && worked {
+			c.weighProbe(b, worked, again, failure, now, ch)
+		}
+		return
 	}
-	c.window.advance()
+	if b.letters != nil || b.replay != nil {
+		return // what was given up before, or is old, says nothing about the plugin now
+	}
+	var last []ending // of each tenant, the newest first
+	for _, it := range slices.Backward(b.items) {
+		tenant := it.ev.TenantKey()
+		if bad, ok := failed[tenant]; ok && len(last) < breakerTenants {
+			last = append(last, ending{tenant: tenant, failed: bad})
+			delete(failed, tenant)
+		}
+	}
+	c.breaker.call++
+	if worked {
+		c.breaker.worked = c.breaker.call
+	}
+	for _, o := range slices.Backward(last) {
+		c.breaker.note(o.tenant, o.failed, now)
+	}
+	if failure != "" {
+		c.trip(now, failure, ch)
+	}
 }
 
 // clean makes a text storable on both databases and bounds it.

@@ -5,25 +5,55 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/avhub/avhub/core/store"
-	"github.com/avhub/avhub/sdk/plugin/pluginpb"
 )
 
-// Lane is a blocked key of a plugin. Its events wait from Head on.
+// Lane is a key of a plugin that goes its own way: because its first event
+// failed, or because it had more events waiting than others should wait for. Its
+// events wait from Head on.
 type Lane struct {
-	Plugin   string    `json:"plugin"`
-	Key      string    `json:"key"`
-	Head     int64     `json:"head"`     // position of the first unsettled event
-	Attempts int       `json:"attempts"` // failed ones; throttled ones do not count
-	Since    time.Time `json:"since"`    // when the head first failed
-	NextAt   time.Time `json:"next_at"`
+	Plugin string `json:"plugin"`
+	Key    string `json:"key"`
+	// State is LaneBlocked, LaneParked or LaneCatchingUp.
+	State    string    `json:"state"`
+	Head     int64     `json:"head"`             // position of the first unsettled event
+	Attempts int       `json:"attempts"`         // failed ones; throttled ones do not count
+	Since    time.Time `json:"since,omitzero"`   // when the head first failed
+	NextAt   time.Time `json:"next_at,omitzero"` // never, of a parked one
 	Error    string    `json:"last_error"`
 	History  []Failure `json:"history,omitempty"`
-	// Discard is the position of the event that an operator gave up; 0: none.
+	// Spent is how much of retry_for the head has used up.
+	Spent time.Duration `json:"-"`
+	// FailedAt is when the wait began that counts for Spent; zero: it does not.
+	FailedAt time.Time `json:"-"`
+	// Parked is the position of the dead letter that keeps the lane from going on;
+	// 0: none does.
+	Parked int64 `json:"parked,omitempty"`
+	// Discard is the position of the last event that an operator gave up; 0: none.
 	Discard int64 `json:"-"`
+}
+
+// The states of a lane.
+const (
+	// LaneBlocked: its head failed and is tried again at NextAt.
+	LaneBlocked = "blocked"
+	// LaneParked: its head was given up, and the lane waits for an operator.
+	LaneParked = "parked"
+	// LaneCatchingUp: it works off its events beside the main stream.
+	LaneCatchingUp = "catching up"
+)
+
+func (l *Lane) state() string {
+	switch {
+	case l.Parked > 0:
+		return LaneParked
+	case l.Error == "":
+		return LaneCatchingUp
+	default:
+		return LaneBlocked
+	}
 }
 
 // Failure is one failed attempt.
@@ -40,6 +70,18 @@ func (l *Lane) fail(at time.Time, reason string) {
 	}
 }
 
+// clear forgets the failures of an event that is the head no longer.
+func (l *Lane) clear() {
+	l.Attempts, l.Error, l.History, l.Since = 0, "", nil, time.Time{}
+	l.Spent, l.FailedAt = 0, time.Time{}
+}
+
+func (l *Lane) tally() tally { return tally{l.Attempts, l.Spent, l.FailedAt, l.NextAt} }
+
+func (l *Lane) set(t tally) {
+	l.Attempts, l.Spent, l.FailedAt, l.NextAt = t.attempts, t.spent, t.failedAt, t.nextAt
+}
+
 // laneRun is a lane that is being worked on.
 type laneRun struct {
 	lane    *Lane
@@ -47,6 +89,7 @@ type laneRun struct {
 	again   int64     // the event that asked for it: it may stand for older ones
 	blocked bool      // the head failed again: the run is over
 	wait    time.Time // nothing to do before
+	turn    int       // when it was served last: the lanes take turns
 	// idle: the lane has settled everything up to position seen. If the main
 	// stream passes over one of its events later, skipped tells where.
 	idle    bool
@@ -54,46 +97,72 @@ type laneRun struct {
 	skipped int64
 }
 
+// failure is an attempt that makes its key wait.
+type failure struct {
+	reason    string
+	throttled bool
+	after     time.Duration // what the outside asked for
+	earlier   []Failure     // that led to this one and are not in any lane
+}
+
 // block makes an event's key wait after a failure: in a new lane, or longer in
-// the lane that run works on. It reports true, and adds a dead letter, if the
-// event has had its time.
-func (c *Consumer) block(run *laneRun, it *item, reason string, v *pluginpb.Verdict, now time.Time, ch *changes) (dead bool) {
+// the lane that run works on. An event that has had its time is given up. It
+// returns what is said of the event.
+func (c *Consumer) block(run *laneRun, it *item, f failure, now time.Time, ch *changes) string {
 	lane := &Lane{Plugin: c.cfg.Name, Key: it.key, Head: it.first(), Since: now}
 	if run != nil {
-		if it.first() != run.lane.Head { // another event than the one that failed before
-			run.lane.Attempts, run.lane.Since, run.lane.History = 0, now, nil
-			run.lane.Head = it.first()
-		}
-		if run.lane.Since.IsZero() {
-			run.lane.Since = now
-		}
 		lane = run.lane
+		if it.first() != lane.Head { // another event than the one that failed before
+			lane.clear()
+			lane.Head = it.first()
+			c.unpark(lane, ch)
+		}
+		if lane.Since.IsZero() {
+			lane.Since = now
+		}
 	}
-	lane.fail(now, reason)
-	if v.GetThrottled() {
-		lane.NextAt = now.Add(throttle(time.Duration(v.GetRetryAfterMs()) * time.Millisecond))
+	for _, e := range f.earlier {
+		lane.fail(e.At, e.Error)
+	}
+	lane.fail(now, f.reason)
+	if f.throttled {
+		lane.set(c.policy.throttled(lane.tally(), now, f.after, c.breaker.still()))
 	} else {
-		if lane.Attempts++; lane.Attempts == 1 {
+		if lane.Attempts == 0 {
 			lane.Since = now // the time that it was throttled does not count either
 		}
-		if now.Sub(lane.Since) >= c.cfg.RetryFor {
-			ch.letters = append(ch.letters, c.deadLetter(it, reason, run, now))
-			return true
+		t, dead := c.policy.failed(lane.tally(), now, c.breaker.still())
+		lane.set(t)
+		// What is parked was given up before: an operator's retry is one attempt.
+		if dead || lane.Parked > 0 {
+			return c.giveUp(run, it, f.reason, nil, now, ch)
 		}
-		lane.NextAt = now.Add(c.deps.Backoff(lane.Attempts))
 	}
 	if c.due.IsZero() || lane.NextAt.Before(c.due) {
 		c.due = lane.NextAt
 	}
 	if run != nil {
 		run.blocked = true
-		return false
+	} else {
+		c.addLane(lane, it, ch)
 	}
+	return verdictRetry
+}
+
+// addLane takes a key out of the main stream.
+func (c *Consumer) addLane(lane *Lane, it *item, ch *changes) {
 	ch.lanes = append(ch.lanes, lane)
 	c.lanes++
 	it.settle() // it is the lane's now, as is everything behind it
 	c.window.giveTo(it.key)
-	return false
+}
+
+// unpark removes the dead letter that a lane has left behind.
+func (c *Consumer) unpark(lane *Lane, ch *changes) {
+	if lane.Parked > 0 && lane.Head > lane.Parked {
+		ch.unparked = append(ch.unparked, lane.Parked)
+		lane.Parked = 0
+	}
 }
 
 // moveLane brings a lane forward after one of its batches.
@@ -109,155 +178,29 @@ func (c *Consumer) moveLane(b *batch, ch *changes) {
 		run.lane.Head = it.ev.Position + 1
 		run.agains = 0
 	}
+	c.unpark(run.lane, ch)
 	switch {
 	case run.blocked:
 		delete(c.active, run.lane.Key)
 	case run.lane.Head > before:
-		run.lane.Attempts, run.lane.Error, run.lane.History, run.lane.Since = 0, "", nil, time.Time{}
-	case run.agains == 0: // nothing was attempted
-		run.wait = c.deps.Now().Add(heldWait)
+		run.lane.clear()
+		run.lane.NextAt = c.deps.Now()                                   // behind all other lanes that are due
+		if c.crowded && run.agains == 0 && len(b.all) >= c.laneBatch() { // it has more
+			delete(c.active, run.lane.Key)
+		}
+	default: // nothing was settled
+		if run.agains == 0 {
+			run.wait = c.deps.Now().Add(heldWait)
+		}
+		if c.breaker.isOpen() {
+			delete(c.active, run.lane.Key)
+		}
+		return
+	}
+	if c.breaker.isOpen() {
+		delete(c.active, run.lane.Key)
 	}
 	ch.lanes = append(ch.lanes, run.lane)
-}
-
-// workLanes takes up lanes that are due and brings forward those that it works
-// on.
-func (c *Consumer) workLanes(ctx context.Context, now time.Time) error {
-	if c.lanes > 0 && (c.polled.Equal(now) || !c.due.IsZero() && !now.Before(c.due)) {
-		if err := c.takeUp(ctx, now); err != nil {
-			return err
-		}
-	}
-	for _, run := range c.active {
-		if c.runs >= c.limits.lanesInFlight {
-			return nil
-		}
-		if c.flying[run.lane.Key] || run.idle || now.Before(run.wait) {
-			continue
-		}
-		if err := c.goOn(ctx, run); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (c *Consumer) takeUp(ctx context.Context, now time.Time) error {
-	room := c.limits.lanesAtWork - len(c.active)
-	if room <= 0 {
-		c.due = now // looked at again when a call comes back
-		return nil
-	}
-	limit := room + len(c.active) // those at work may be among them
-	where, args := c.mine()
-	due, err := readLanes(ctx, c.deps.Store.ReadSQL(), where+` AND (next_at <= ? OR discard > 0) ORDER BY next_at LIMIT ?`,
-		append(args, now.UnixMicro(), limit)...)
-	if err != nil {
-		return err
-	}
-	c.due = time.Time{}
-	if len(due) == limit {
-		c.due = now // there may be more
-	}
-	for _, lane := range due {
-		if c.active[lane.Key] == nil && len(c.active) < c.limits.lanesAtWork {
-			c.active[lane.Key] = &laneRun{lane: lane}
-		}
-	}
-	return nil
-}
-
-// goOn delivers the next events of a lane, or finds that there are none.
-func (c *Consumer) goOn(ctx context.Context, run *laneRun) error {
-	lane := run.lane
-	q := c.laneQuery(lane.Key, lane.Head)
-	var items []*item
-	if q.Until >= lane.Head {
-		events, err := c.deps.Journal.Read(ctx, q)
-		if err != nil {
-			return err
-		}
-		for _, ev := range events {
-			items = append(items, &item{ev: ev, key: lane.Key})
-		}
-	}
-	if len(items) == 0 {
-		run.idle, run.seen, run.skipped = true, q.Until, 0
-		return nil
-	}
-	if lane.Discard > 0 && items[0].ev.Position <= lane.Discard {
-		return c.discard(ctx, run, items[0])
-	}
-	if c.coalesce {
-		last := len(items) - 1
-		if run.agains > 0 { // that very event is to come, not a newer one
-			last = max(slices.IndexFunc(items, func(it *item) bool { return it.ev.Position == run.again }), 0)
-		}
-		items[last].covers, items = items[:last], items[last:last+1]
-	}
-	items[0].agains = run.agains
-	c.send(&batch{items: items, run: run})
-	return nil
-}
-
-// discard gives up a lane's head on an operator's word.
-func (c *Consumer) discard(ctx context.Context, run *laneRun, it *item) error {
-	lane := *run.lane
-	lane.Head, lane.Discard = it.ev.Position+1, 0
-	lane.Attempts, lane.Error, lane.History, lane.Since = 0, "", nil, time.Time{}
-	lane.NextAt = c.deps.Now() // the wait was the given up event's
-	states, err := c.loadStates(ctx, []string{lane.Key})
-	if err != nil {
-		return err
-	}
-	state := states[lane.Key]
-	state.position = max(state.position, it.ev.Position)
-	err = c.commit(ctx, &changes{
-		states: map[string]keyState{lane.Key: state},
-		lanes:  []*Lane{&lane},
-		done:   []Delivery{{Plugin: c.cfg.Name, Event: it.ev, Verdict: "discarded", Reason: run.lane.Error}},
-	})
-	if err == nil {
-		*run.lane = lane
-	}
-	return err
-}
-
-// handBack returns lanes that have settled everything to the main stream. The
-// lane's row goes in the very transaction in which the cursor stands at or
-// beyond all that the lane settled: a hub that starts from that cursor meets
-// none of it again, and everything later comes by the main stream.
-func (c *Consumer) handBack(ctx context.Context) error {
-	for key, run := range c.active {
-		if !run.idle {
-			continue
-		}
-		if run.skipped > run.seen { // more came meanwhile
-			run.idle = false
-			continue
-		}
-		if run.lane.Error != "" && run.seen < run.lane.Head {
-			// After a restart the main stream may not have come to the failed head
-			// yet. It stays the lane's, with its attempts.
-			run.idle = c.window.frontier < run.lane.Head
-			continue
-		}
-		if top := c.floors.top(); run.seen < top {
-			// The main stream passes over what a former division left to lanes, so
-			// the lane must have dealt with it.
-			run.idle = c.window.frontier < top
-			continue
-		}
-		if c.window.prefix < run.lane.Head-1 {
-			continue // until older events of other keys are settled
-		}
-		if err := c.commit(ctx, &changes{freed: key}); err != nil {
-			return err
-		}
-		delete(c.active, key)
-		c.lanes--
-	}
-	return nil
 }
 
 func (c *Consumer) laneID(key string) string { return c.cfg.Name + "/" + key }
@@ -280,21 +223,25 @@ func (c *Consumer) laneHeads(ctx context.Context, keys []string) (map[string]int
 	return heads, err
 }
 
-const laneColumns = `plugin, key, head, attempts, since, next_at, last_error, history, discard`
+const laneColumns = `plugin, key, head, attempts, since, next_at, spent, failed_at, parked, last_error, history, discard`
 
 func readLanes(ctx context.Context, db store.SQL, where string, args ...any) ([]*Lane, error) {
 	var lanes []*Lane
 	err := db.Query(ctx, func(rows *sql.Rows) error {
 		l := &Lane{}
-		var since, next int64
+		var since, next, spent, failed int64
 		var history []byte
-		if err := rows.Scan(&l.Plugin, &l.Key, &l.Head, &l.Attempts, &since, &next, &l.Error, &history, &l.Discard); err != nil {
+		if err := rows.Scan(&l.Plugin, &l.Key, &l.Head, &l.Attempts, &since, &next, &spent, &failed, &l.Parked, &l.Error, &history, &l.Discard); err != nil {
 			return err
 		}
 		if since > 0 {
 			l.Since = time.UnixMicro(since).UTC()
 		}
-		l.NextAt = time.UnixMicro(next).UTC()
+		if failed > 0 {
+			l.FailedAt = time.UnixMicro(failed).UTC()
+		}
+		l.NextAt, l.Spent = time.UnixMicro(next).UTC(), time.Duration(spent)*time.Microsecond
+		l.State = l.state()
 		if len(history) > 0 {
 			if err := json.Unmarshal(history, &l.History); err != nil {
 				return fmt.Errorf("history of lane %s: %w", l.Key, err)

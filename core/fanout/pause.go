@@ -241,6 +241,8 @@ func (c *Consumer) commitNow(ctx context.Context) error {
 func (c *Consumer) state() (state, reason string) {
 	is := c.deps.Plugin.Status()
 	switch {
+	case !c.paused && c.breaker.isOpen() && is.State == plugin.Running:
+		return BreakerOpen, c.breaker.String()
 	case !c.paused:
 		return string(is.State), is.Reason
 	case c.busy() || c.window.prefix > c.cursor:

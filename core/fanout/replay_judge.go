@@ -28,7 +28,7 @@ func (c *Consumer) judgeReplayed(b *batch, it *item, kind pluginpb.Verdict_Kind,
 		it.release()
 		return "again"
 	case pluginpb.Verdict_KIND_HALT:
-		c.halted = reason
+		c.halt(b, reason)
 		it.release()
 		return "halt"
 	case pluginpb.Verdict_KIND_HELD:

@@ -22,7 +22,7 @@ var errNotSent = errors.New("the events could not be prepared")
 // send calls the plugin beside the loop. Until the batch comes back, nothing of
 // it is touched here, and none of its keys goes out again.
 func (c *Consumer) send(b *batch) {
-	b.all = b.items
+	b.all, b.hash = b.items, c.configHash()
 	for _, it := range b.all {
 		it.flying = true
 		c.flying[it.key] = true
@@ -32,10 +32,15 @@ func (c *Consumer) send(b *batch) {
 	}
 	switch {
 	case b.replay != nil: // it counts its calls itself
-	case b.run != nil || b.letters != nil:
+	case b.aside():
 		c.runs++
 	default:
 		c.batches++
+	}
+	if b.trial != nil && b.trial.died {
+		b.exclusive, c.proving = true, true
+	} else if b.trial != nil {
+		c.hanging++
 	}
 	c.launch(b, func() {
 		b.resp, b.err = c.call(b)

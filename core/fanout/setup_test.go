@@ -66,7 +66,13 @@ func (noMirror) Count(context.Context, map[mirror.Ref]json.RawMessage) error { r
 // append journals an event of the tenant and returns its position.
 func (b *bundle) append(tenant, id string, data string) int64 {
 	b.t.Helper()
-	body := fmt.Sprintf(`{"id":%q,"type":"test.happened","timestamp":"2026-01-02T03:04:05.678Z","tenant_id":%q,"application_id":null,"data":%s}`, id, tenant, data)
+	return b.appendOf("test.happened", tenant, id, data)
+}
+
+// appendOf journals an event of a type.
+func (b *bundle) appendOf(kind, tenant, id string, data string) int64 {
+	b.t.Helper()
+	body := fmt.Sprintf(`{"id":%q,"type":%q,"timestamp":"2026-01-02T03:04:05.678Z","tenant_id":%q,"application_id":null,"data":%s}`, id, kind, tenant, data)
 	ev, err := event.DecodeWebhook([]byte(body))
 	if err != nil {
 		b.t.Fatal(err)

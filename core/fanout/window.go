@@ -17,10 +17,7 @@ type item struct {
 	key     string
 	settled bool // or handed to a lane: the cursor may pass it
 	flying  bool
-	// interrupted counts calls that ended without an answer, agains those that
-	// ended with "again".
-	interrupted int
-	agains      int
+	agains  int // calls that ended with "again", in a row
 	// covers are older events of the key that this one's verdict settles.
 	covers []*item
 	place  replayPlace // in its replay, if it is of one
@@ -28,7 +25,7 @@ type item struct {
 
 // settle makes the cursor pass the event, and those that it stands for.
 func (it *item) settle() {
-	it.settled, it.agains, it.interrupted = true, 0, 0
+	it.settled, it.agains = true, 0
 	for _, older := range it.covers {
 		older.settled = true
 	}
@@ -207,9 +204,23 @@ type batch struct {
 	run       *laneRun      // set: a lane's batch
 	replay    *replayRun    // set: a replay's batch
 	letters   []*DeadLetter // set: dead letters that an operator retries, by item
+	trial     *trial        // set: these are suspects
+	exclusive bool          // nothing else is under way
+	probe     bool          // the breaker is open
+	hash      string        // of the configuration in force when it was sent
 	sent      time.Time
 	resp      *pluginpb.DeliverResponse
 	err       error
+}
+
+// aside tells that the call is not one of the main stream.
+func (b *batch) aside() bool { return b.run != nil || b.letters != nil || b.trial != nil }
+
+// releaseAll makes all of a batch wait again.
+func (b *batch) releaseAll() {
+	for _, it := range b.items {
+		b.release(it)
+	}
 }
 
 // pick takes the next events of the main stream that may be delivered now.
@@ -218,15 +229,19 @@ func (c *Consumer) pick() *batch {
 	size := 0
 	newest := map[string]*item{} // of this batch, for plugins that coalesce
 	held := map[string]bool{}    // keys that must not go on in this batch
+	suspects := c.onTrial()
 	for _, it := range c.window.items {
-		if it.settled || it.flying || c.flying[it.key] || held[it.key] {
+		if it.settled || it.flying || c.flying[it.key] || held[it.key] || suspects[it.key] {
 			continue
+		}
+		if c.cfg.Park && !c.coalesce {
+			// A plugin goes on after it has rejected an event. This key must not.
+			held[it.key] = true
 		}
 		if c.coalesce {
 			if last := newest[it.key]; last != nil && last.agains == 0 {
 				it.covers = append(append(it.covers, last.covers...), last)
 				last.covers = nil
-				it.interrupted = max(it.interrupted, last.interrupted)
 				newest[it.key] = it
 				continue
 			} else if last != nil {

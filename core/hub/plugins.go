@@ -123,7 +123,7 @@ func (h *Hub) newConsumer(d *delivered, lease *fanout.Lease, running *plugin.Sup
 	return fanout.New(
 		fanout.Config{
 			Name: d.name, Partition: lease.Partition, Partitions: lease.Partitions, Events: d.cfg.Events, RetryFor: d.cfg.RetryFor,
-			ConfigHash: d.configHash(), CallTimeout: patience,
+			Park: d.cfg.OnDead == "park", ConfigHash: d.configHash(), CallTimeout: patience,
 		},
 		fanout.Deps{
 			Store: h.store, Journal: h.journal, Mirror: h.mirror, Rows: h.mirror, Plugin: running, Restarts: d.restarts, Lease: lease, Hub: h.owner,

@@ -149,6 +149,9 @@ func (d *delivered) differs(next *delivered, lock *plugin.Lock) (keys []string) 
 	if !sameLimits(a.Limits, b.Limits) {
 		keys = append(keys, "limits")
 	}
+	if a.OnDead != b.OnDead {
+		keys = append(keys, "on_dead")
+	}
 	if a.Attach != b.Attach {
 		keys = append(keys, "attach")
 	}

@@ -35,6 +35,8 @@ const (
 	FieldRestarts = "restarts"
 	// FieldConfigHash holds the string denoting the config_hash field in the database.
 	FieldConfigHash = "config_hash"
+	// FieldBreaker holds the string denoting the breaker field in the database.
+	FieldBreaker = "breaker"
 	// FieldUpdatedAt holds the string denoting the updated_at field in the database.
 	FieldUpdatedAt = "updated_at"
 	// Table holds the table name of the cursor in the database.
@@ -56,6 +58,7 @@ var Columns = []string{
 	FieldVersion,
 	FieldRestarts,
 	FieldConfigHash,
+	FieldBreaker,
 	FieldUpdatedAt,
 }
 
@@ -90,6 +93,8 @@ var (
 	DefaultRestarts int64
 	// DefaultConfigHash holds the default value on creation for the "config_hash" field.
 	DefaultConfigHash string
+	// DefaultBreaker holds the default value on creation for the "breaker" field.
+	DefaultBreaker int64
 	// DefaultUpdatedAt holds the default value on creation for the "updated_at" field.
 	DefaultUpdatedAt int64
 )
@@ -155,6 +160,11 @@ func ByRestarts(opts ...sql.OrderTermOption) OrderOption {
 // ByConfigHash orders the results by the config_hash field.
 func ByConfigHash(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldConfigHash, opts...).ToFunc()
+}
+
+// ByBreaker orders the results by the breaker field.
+func ByBreaker(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldBreaker, opts...).ToFunc()
 }
 
 // ByUpdatedAt orders the results by the updated_at field.

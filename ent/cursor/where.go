@@ -122,6 +122,11 @@ func ConfigHash(v string) predicate.Cursor {
 	return predicate.Cursor(sql.FieldEQ(FieldConfigHash, v))
 }
 
+// Breaker applies equality check predicate on the "breaker" field. It's identical to BreakerEQ.
+func Breaker(v int64) predicate.Cursor {
+	return predicate.Cursor(sql.FieldEQ(FieldBreaker, v))
+}
+
 // UpdatedAt applies equality check predicate on the "updated_at" field. It's identical to UpdatedAtEQ.
 func UpdatedAt(v int64) predicate.Cursor {
 	return predicate.Cursor(sql.FieldEQ(FieldUpdatedAt, v))
@@ -765,6 +770,46 @@ func ConfigHashEqualFold(v string) predicate.Cursor {
 // ConfigHashContainsFold applies the ContainsFold predicate on the "config_hash" field.
 func ConfigHashContainsFold(v string) predicate.Cursor {
 	return predicate.Cursor(sql.FieldContainsFold(FieldConfigHash, v))
+}
+
+// BreakerEQ applies the EQ predicate on the "breaker" field.
+func BreakerEQ(v int64) predicate.Cursor {
+	return predicate.Cursor(sql.FieldEQ(FieldBreaker, v))
+}
+
+// BreakerNEQ applies the NEQ predicate on the "breaker" field.
+func BreakerNEQ(v int64) predicate.Cursor {
+	return predicate.Cursor(sql.FieldNEQ(FieldBreaker, v))
+}
+
+// BreakerIn applies the In predicate on the "breaker" field.
+func BreakerIn(vs ...int64) predicate.Cursor {
+	return predicate.Cursor(sql.FieldIn(FieldBreaker, vs...))
+}
+
+// BreakerNotIn applies the NotIn predicate on the "breaker" field.
+func BreakerNotIn(vs ...int64) predicate.Cursor {
+	return predicate.Cursor(sql.FieldNotIn(FieldBreaker, vs...))
+}
+
+// BreakerGT applies the GT predicate on the "breaker" field.
+func BreakerGT(v int64) predicate.Cursor {
+	return predicate.Cursor(sql.FieldGT(FieldBreaker, v))
+}
+
+// BreakerGTE applies the GTE predicate on the "breaker" field.
+func BreakerGTE(v int64) predicate.Cursor {
+	return predicate.Cursor(sql.FieldGTE(FieldBreaker, v))
+}
+
+// BreakerLT applies the LT predicate on the "breaker" field.
+func BreakerLT(v int64) predicate.Cursor {
+	return predicate.Cursor(sql.FieldLT(FieldBreaker, v))
+}
+
+// BreakerLTE applies the LTE predicate on the "breaker" field.
+func BreakerLTE(v int64) predicate.Cursor {
+	return predicate.Cursor(sql.FieldLTE(FieldBreaker, v))
 }
 
 // UpdatedAtEQ applies the EQ predicate on the "updated_at" field.

@@ -25,6 +25,12 @@ const (
 	FieldSince = "since"
 	// FieldNextAt holds the string denoting the next_at field in the database.
 	FieldNextAt = "next_at"
+	// FieldSpent holds the string denoting the spent field in the database.
+	FieldSpent = "spent"
+	// FieldFailedAt holds the string denoting the failed_at field in the database.
+	FieldFailedAt = "failed_at"
+	// FieldParked holds the string denoting the parked field in the database.
+	FieldParked = "parked"
 	// FieldLastError holds the string denoting the last_error field in the database.
 	FieldLastError = "last_error"
 	// FieldHistory holds the string denoting the history field in the database.
@@ -45,6 +51,9 @@ var Columns = []string{
 	FieldAttempts,
 	FieldSince,
 	FieldNextAt,
+	FieldSpent,
+	FieldFailedAt,
+	FieldParked,
 	FieldLastError,
 	FieldHistory,
 	FieldDiscard,
@@ -69,6 +78,12 @@ var (
 	DefaultSince int64
 	// DefaultNextAt holds the default value on creation for the "next_at" field.
 	DefaultNextAt int64
+	// DefaultSpent holds the default value on creation for the "spent" field.
+	DefaultSpent int64
+	// DefaultFailedAt holds the default value on creation for the "failed_at" field.
+	DefaultFailedAt int64
+	// DefaultParked holds the default value on creation for the "parked" field.
+	DefaultParked int64
 	// DefaultLastError holds the default value on creation for the "last_error" field.
 	DefaultLastError string
 	// DefaultDiscard holds the default value on creation for the "discard" field.
@@ -116,6 +131,21 @@ func BySince(opts ...sql.OrderTermOption) OrderOption {
 // ByNextAt orders the results by the next_at field.
 func ByNextAt(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldNextAt, opts...).ToFunc()
+}
+
+// BySpent orders the results by the spent field.
+func BySpent(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldSpent, opts...).ToFunc()
+}
+
+// ByFailedAt orders the results by the failed_at field.
+func ByFailedAt(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldFailedAt, opts...).ToFunc()
+}
+
+// ByParked orders the results by the parked field.
+func ByParked(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldParked, opts...).ToFunc()
 }
 
 // ByLastError orders the results by the last_error field.

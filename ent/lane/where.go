@@ -97,6 +97,21 @@ func NextAt(v int64) predicate.Lane {
 	return predicate.Lane(sql.FieldEQ(FieldNextAt, v))
 }
 
+// Spent applies equality check predicate on the "spent" field. It's identical to SpentEQ.
+func Spent(v int64) predicate.Lane {
+	return predicate.Lane(sql.FieldEQ(FieldSpent, v))
+}
+
+// FailedAt applies equality check predicate on the "failed_at" field. It's identical to FailedAtEQ.
+func FailedAt(v int64) predicate.Lane {
+	return predicate.Lane(sql.FieldEQ(FieldFailedAt, v))
+}
+
+// Parked applies equality check predicate on the "parked" field. It's identical to ParkedEQ.
+func Parked(v int64) predicate.Lane {
+	return predicate.Lane(sql.FieldEQ(FieldParked, v))
+}
+
 // LastError applies equality check predicate on the "last_error" field. It's identical to LastErrorEQ.
 func LastError(v string) predicate.Lane {
 	return predicate.Lane(sql.FieldEQ(FieldLastError, v))
@@ -440,6 +455,126 @@ func NextAtLT(v int64) predicate.Lane {
 // NextAtLTE applies the LTE predicate on the "next_at" field.
 func NextAtLTE(v int64) predicate.Lane {
 	return predicate.Lane(sql.FieldLTE(FieldNextAt, v))
+}
+
+// SpentEQ applies the EQ predicate on the "spent" field.
+func SpentEQ(v int64) predicate.Lane {
+	return predicate.Lane(sql.FieldEQ(FieldSpent, v))
+}
+
+// SpentNEQ applies the NEQ predicate on the "spent" field.
+func SpentNEQ(v int64) predicate.Lane {
+	return predicate.Lane(sql.FieldNEQ(FieldSpent, v))
+}
+
+// SpentIn applies the In predicate on the "spent" field.
+func SpentIn(vs ...int64) predicate.Lane {
+	return predicate.Lane(sql.FieldIn(FieldSpent, vs...))
+}
+
+// SpentNotIn applies the NotIn predicate on the "spent" field.
+func SpentNotIn(vs ...int64) predicate.Lane {
+	return predicate.Lane(sql.FieldNotIn(FieldSpent, vs...))
+}
+
+// SpentGT applies the GT predicate on the "spent" field.
+func SpentGT(v int64) predicate.Lane {
+	return predicate.Lane(sql.FieldGT(FieldSpent, v))
+}
+
+// SpentGTE applies the GTE predicate on the "spent" field.
+func SpentGTE(v int64) predicate.Lane {
+	return predicate.Lane(sql.FieldGTE(FieldSpent, v))
+}
+
+// SpentLT applies the LT predicate on the "spent" field.
+func SpentLT(v int64) predicate.Lane {
+	return predicate.Lane(sql.FieldLT(FieldSpent, v))
+}
+
+// SpentLTE applies the LTE predicate on the "spent" field.
+func SpentLTE(v int64) predicate.Lane {
+	return predicate.Lane(sql.FieldLTE(FieldSpent, v))
+}
+
+// FailedAtEQ applies the EQ predicate on the "failed_at" field.
+func FailedAtEQ(v int64) predicate.Lane {
+	return predicate.Lane(sql.FieldEQ(FieldFailedAt, v))
+}
+
+// FailedAtNEQ applies the NEQ predicate on the "failed_at" field.
+func FailedAtNEQ(v int64) predicate.Lane {
+	return predicate.Lane(sql.FieldNEQ(FieldFailedAt, v))
+}
+
+// FailedAtIn applies the In predicate on the "failed_at" field.
+func FailedAtIn(vs ...int64) predicate.Lane {
+	return predicate.Lane(sql.FieldIn(FieldFailedAt, vs...))
+}
+
+// FailedAtNotIn applies the NotIn predicate on the "failed_at" field.
+func FailedAtNotIn(vs ...int64) predicate.Lane {
+	return predicate.Lane(sql.FieldNotIn(FieldFailedAt, vs...))
+}
+
+// FailedAtGT applies the GT predicate on the "failed_at" field.
+func FailedAtGT(v int64) predicate.Lane {
+	return predicate.Lane(sql.FieldGT(FieldFailedAt, v))
+}
+
+// FailedAtGTE applies the GTE predicate on the "failed_at" field.
+func FailedAtGTE(v int64) predicate.Lane {
+	return predicate.Lane(sql.FieldGTE(FieldFailedAt, v))
+}
+
+// FailedAtLT applies the LT predicate on the "failed_at" field.
+func FailedAtLT(v int64) predicate.Lane {
+	return predicate.Lane(sql.FieldLT(FieldFailedAt, v))
+}
+
+// FailedAtLTE applies the LTE predicate on the "failed_at" field.
+func FailedAtLTE(v int64) predicate.Lane {
+	return predicate.Lane(sql.FieldLTE(FieldFailedAt, v))
+}
+
+// ParkedEQ applies the EQ predicate on the "parked" field.
+func ParkedEQ(v int64) predicate.Lane {
+	return predicate.Lane(sql.FieldEQ(FieldParked, v))
+}
+
+// ParkedNEQ applies the NEQ predicate on the "parked" field.
+func ParkedNEQ(v int64) predicate.Lane {
+	return predicate.Lane(sql.FieldNEQ(FieldParked, v))
+}
+
+// ParkedIn applies the In predicate on the "parked" field.
+func ParkedIn(vs ...int64) predicate.Lane {
+	return predicate.Lane(sql.FieldIn(FieldParked, vs...))
+}
+
+// ParkedNotIn applies the NotIn predicate on the "parked" field.
+func ParkedNotIn(vs ...int64) predicate.Lane {
+	return predicate.Lane(sql.FieldNotIn(FieldParked, vs...))
+}
+
+// ParkedGT applies the GT predicate on the "parked" field.
+func ParkedGT(v int64) predicate.Lane {
+	return predicate.Lane(sql.FieldGT(FieldParked, v))
+}
+
+// ParkedGTE applies the GTE predicate on the "parked" field.
+func ParkedGTE(v int64) predicate.Lane {
+	return predicate.Lane(sql.FieldGTE(FieldParked, v))
+}
+
+// ParkedLT applies the LT predicate on the "parked" field.
+func ParkedLT(v int64) predicate.Lane {
+	return predicate.Lane(sql.FieldLT(FieldParked, v))
+}
+
+// ParkedLTE applies the LTE predicate on the "parked" field.
+func ParkedLTE(v int64) predicate.Lane {
+	return predicate.Lane(sql.FieldLTE(FieldParked, v))
 }
 
 // LastErrorEQ applies the EQ predicate on the "last_error" field.

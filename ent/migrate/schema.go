@@ -194,6 +194,7 @@ var (
 		{Name: "version", Type: field.TypeString, Default: "", SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
 		{Name: "restarts", Type: field.TypeInt64, Default: 0},
 		{Name: "config_hash", Type: field.TypeString, Default: "", SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "breaker", Type: field.TypeInt64, Default: 0},
 		{Name: "updated_at", Type: field.TypeInt64, Default: 0},
 	}
 	// AvhubCursorsTable holds the schema information for the "avhub_cursors" table.
@@ -478,6 +479,9 @@ var (
 		{Name: "attempts", Type: field.TypeInt, Default: 0},
 		{Name: "since", Type: field.TypeInt64, Default: 0},
 		{Name: "next_at", Type: field.TypeInt64, Default: 0},
+		{Name: "spent", Type: field.TypeInt64, Default: 0},
+		{Name: "failed_at", Type: field.TypeInt64, Default: 0},
+		{Name: "parked", Type: field.TypeInt64, Default: 0},
 		{Name: "last_error", Type: field.TypeString, Default: "", SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
 		{Name: "history", Type: field.TypeBytes, Nullable: true},
 		{Name: "discard", Type: field.TypeInt64, Default: 0},

@@ -35,6 +35,7 @@ func (Cursor) Fields() []ent.Field {
 		field.Int64("restarts").Default(0).Comment("how often the owner started its process again"),
 		field.String("config_hash").SchemaType(text).Default("").
 			Comment("the configuration that it halted with"),
+		micros("breaker", "the hub's clock: since when most keys fail, so that only probes are delivered; 0: it is closed"),
 		micros("updated_at", "the owner's clock; it grows as long as the owner is alive"),
 	}
 }
@@ -98,6 +99,10 @@ func (Lane) Fields() []ent.Field {
 		field.Int("attempts").Default(0).Comment("failed attempts at the head"),
 		micros("since", "when the head first failed"),
 		micros("next_at", "when the head is tried again"),
+		field.Int64("spent").Default(0).Comment("how much of retry_for the head has used up (microseconds)"),
+		micros("failed_at", "when the head last failed; 0: the wait since then does not count"),
+		field.Int64("parked").Default(0).
+			Comment("position of the dead letter that keeps the lane from going on; 0: none does"),
 		field.String("last_error").SchemaType(text).Default(""),
 		field.Bytes("history").Optional().Comment("JSON: the last errors"),
 		field.Int64("discard").Default(0).

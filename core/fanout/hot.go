@@ -1,0 +1,69 @@
+package fanout
+
+import (
+	"context"
+
+	"github.com/avhub/avhub/core/plugin"
+)
+
+// sideline makes a lane of a key that fills the window while events of others
+// wait behind it. The lane works off its events by itself, and the main stream
+// passes over them.
+func (c *Consumer) sideline(ctx context.Context) error {
+	if c.order == plugin.Total || c.window.room(c.limits) {
+		return nil
+	}
+	first := c.hottest()
+	if first == nil || c.flying[first.key] || c.onTrial()[first.key] {
+		return nil
+	}
+	last, err := c.deps.Journal.Last(ctx)
+	if err != nil || last <= c.window.frontier {
+		return err
+	}
+	lane := &Lane{Plugin: c.cfg.Name, Key: first.key, Head: first.ev.Position, NextAt: c.deps.Now()}
+	// The row must be there before the cursor passes the first of its events.
+	if err := c.commit(ctx, &changes{lanes: []*Lane{lane}}); err != nil {
+		return err
+	}
+	c.turn++
+	c.active[first.key] = &laneRun{lane: lane, turn: c.turn, agains: first.agains}
+	c.lanes++
+	c.window.giveTo(first.key)
+	c.window.advance()
+	c.deps.Log.Info().Str("key", first.key).Msg("this key has so many events waiting that it catches up beside the others")
+	return nil
+}
+
+// hottest returns the first unsettled event of the key that has more than its
+// share of the window, a quarter; nil if none has.
+func (c *Consumer) hottest() *item {
+	type share struct {
+		first         *item
+		events, bytes int
+	}
+	shares := map[string]*share{}
+	var most *share
+	for _, it := range c.window.items {
+		if it.settled {
+			continue
+		}
+		s := shares[it.key]
+		if s == nil {
+			s = &share{first: it}
+			shares[it.key] = s
+		}
+		s.events++
+		s.bytes += it.size()
+		if most == nil || s.events > most.events {
+			most = s
+		}
+		if s.bytes > c.limits.windowBytes/4 {
+			return s.first
+		}
+	}
+	if most == nil || most.events <= c.limits.windowEvents/4 {
+		return nil
+	}
+	return most.first
+}
