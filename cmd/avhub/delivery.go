@@ -124,9 +124,9 @@ func (c *cli) printTrouble(ctx context.Context, st *store.Store, list fanout.Tro
 		if err := c.write(fmt.Sprintf("%s\n", c.paint(c.out, bold, count(all.Lanes, "blocked lane")))); err != nil {
 			return err
 		}
-		t := newTable("PLUGIN", "KEY", "HEAD", "ATTEMPTS", "SINCE", "NEXT TRY", "LAST ERROR")
+		t := newTable("PLUGIN", "KEY", "STATE", "HEAD", "ATTEMPTS", "SINCE", "NEXT TRY", "LAST ERROR")
 		for _, l := range list.Lanes {
-			t.add(l.Plugin, l.Key, strconv.FormatInt(l.Head, 10), strconv.Itoa(l.Attempts), stamp(l.Since), stamp(l.NextAt), l.Error)
+			t.add(l.Plugin, l.Key, l.State, strconv.FormatInt(l.Head, 10), strconv.Itoa(l.Attempts), stamp(l.Since), stamp(l.NextAt), l.Error)
 		}
 		if err := t.print(c); err != nil {
 			return err

@@ -65,7 +65,7 @@ func (p devPlace) config() (*config.Config, error) {
 	if p.own == nil {
 		cfg.Plugins = []config.Plugin{{
 			Name: devPlugin, Command: []string{p.notify}, Events: []string{"*"},
-			Config: map[string]any{"url": p.app + "/events"}, RetryFor: time.Hour, Partitions: 1,
+			Config: map[string]any{"url": p.app + "/events"}, RetryFor: time.Hour, OnDead: "continue", Partitions: 1,
 		}}
 		if p.billing.stripe != "" {
 			cfg.Plugins = append(cfg.Plugins, p.billing.plugin())

@@ -81,10 +81,6 @@ func (c *Consumer) deadLetter(it *item, reason string, run *laneRun, now time.Ti
 	}
 	if run != nil && run.lane.Head == it.first() && len(run.lane.History) > 0 {
 		d.Attempts, d.History = run.lane.Attempts, run.lane.History
-		if d.History[len(d.History)-1].Error != reason {
-			d.Attempts++
-			d.History = append(d.History[:len(d.History):len(d.History)], Failure{now, reason})
-		}
 	}
 	return d
 }

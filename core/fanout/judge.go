@@ -134,6 +134,10 @@ func (c *Consumer) judgeKey(b *batch, key string, indexes []int, ch *changes) {
 			settle(it)
 			said(it, "skipped", reason)
 		case pluginpb.Verdict_KIND_REJECT:
+			if b.run != nil && b.run.lane.Head == it.first() {
+				b.run.lane.fail(now, reason)
+				b.run.lane.Attempts++
+			}
 			verdict := c.giveUp(b.run, it, reason, nil, now, ch)
 			said(it, verdict, reason)
 			if verdict == verdictDead {

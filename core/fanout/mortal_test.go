@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/avhub/avhub/core/fanout"
 	"github.com/avhub/avhub/core/plugin"
 	"github.com/avhub/avhub/sdk/plugin/pluginpb"
 )
@@ -69,3 +71,25 @@ func (m *mortal) mend() { m.mu.Lock(); defer m.mu.Unlock(); m.mended = true }
 func (m *mortal) deaths() int { m.mu.Lock(); defer m.mu.Unlock(); return m.died }
 
 func (m *mortal) missing() int { m.mu.Lock(); defer m.mu.Unlock(); return m.unexcused }
+
+// gated ends calls with events of the tenant "busy" one by one.
+type gated struct {
+	*fake
+	step, free chan struct{}
+	calls      *atomic.Int64
+}
+
+func (g *gated) Deliver(ctx context.Context, req *pluginpb.DeliverRequest) (*pluginpb.DeliverResponse, error) {
+	if slices.ContainsFunc(req.GetEvents(), func(ev *pluginpb.Event) bool { return ev.GetTenantId() == "busy" }) {
+		g.calls.Add(1)
+		select {
+		case <-g.step:
+		case <-g.free:
+		}
+	}
+	return g.fake.Deliver(ctx, req)
+}
+
+func withPlugin(p fanout.Plugin) func(*fanout.Config, *fanout.Deps) {
+	return func(_ *fanout.Config, d *fanout.Deps) { d.Plugin = p }
+}

@@ -2,6 +2,7 @@ package fanout
 
 import (
 	"context"
+	"time"
 
 	"github.com/avhub/avhub/core/store"
 )
@@ -22,6 +23,11 @@ func List(ctx context.Context, st *store.Store, f Filter) (Trouble, error) {
 		lanes, err := readLanes(ctx, st.ReadSQL(), w.String()+" ORDER BY since, key LIMIT ?", append(w.args, f.Limit)...)
 		if err != nil {
 			return t, err
+		}
+		for _, l := range lanes {
+			if l.NextAt.Equal(parkedUntil) {
+				l.NextAt = time.Time{}
+			}
 		}
 		t.Lanes = append(t.Lanes, lanes...)
 	}
