@@ -110,9 +110,12 @@ func (b *bundle) start(change ...func(*fanout.Config, *fanout.Deps)) *running {
 	for _, f := range change {
 		f(&cfg, &deps)
 	}
+	return b.run(fanout.New(cfg, deps))
+}
+
+func (b *bundle) run(c *fanout.Consumer) *running {
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &running{t: b.t, stop: cancel, done: make(chan struct{})}
-	c := fanout.New(cfg, deps)
 	go func() { defer close(r.done); r.err = c.Run(ctx) }()
 	b.t.Cleanup(func() { cancel(); <-r.done })
 	return r

@@ -28,9 +28,13 @@ const (
 	patience = 30 * time.Second
 )
 
-// TestMain lets the test binary be a plugin whose credentials were revoked.
+// TestMain lets the test binary be a plugin whose credentials were revoked, or
+// one that dies of an event.
 func TestMain(m *testing.M) {
 	switch os.Getenv(role) {
+	case "fragile":
+		fragileMain()
+		return
 	case "applies":
 		plugin.Plugin[struct{}, struct{}]{
 			Info: plugin.Info{Name: "applies", Version: "1", Summary: "applies all", Events: []string{"*"}},

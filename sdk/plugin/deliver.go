@@ -183,7 +183,8 @@ func (s *server[C, S]) one(ctx context.Context, sess *session[S], wire *pluginpb
 	err := s.call(ctx, sess, eventFromWire(wire, fence), st)
 	var p *panicError
 	if errors.As(err, &p) {
-		return verdictToWire(wire.GetPosition(), err, s.mask), nil
+		// Whoever looks at the failure may not have the connector's log.
+		return verdictToWire(wire.GetPosition(), errors.New(clipTo(s.mask.hide(p.Error()), maxReasonBytes/2)+p.top), s.mask), nil
 	}
 	v := verdictToWire(wire.GetPosition(), err, s.mask)
 	if s.stateless {

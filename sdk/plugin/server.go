@@ -9,8 +9,10 @@ import (
 	"io"
 	"log/slog"
 	"reflect"
+	"runtime"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -315,7 +317,8 @@ func errNotConfigured(call string) error {
 // panicError is a panic of the author's code, caught.
 type panicError struct {
 	value any
-	stack string
+	stack string // all of it, for the log
+	top   string // where it came from, for the verdict
 }
 
 func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
@@ -324,8 +327,34 @@ func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
 func guard(f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = &panicError{value: v, stack: string(debug.Stack())}
+			err = &panicError{value: v, stack: string(debug.Stack()), top: panicked()}
 		}
 	}()
 	return f()
+}
+
+// panicFrames of a stack tell where a panic came from.
+const panicFrames = 6
+
+// panicked describes the functions that a panic came through, the innermost
+// first. It is called while the panic is being recovered.
+func panicked() string {
+	pcs := make([]uintptr, 64)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs)])
+	var b strings.Builder
+	for n, below, more := 0, false, true; more && n < panicFrames; {
+		var f runtime.Frame
+		f, more = frames.Next()
+		switch {
+		case f.Function == "runtime.gopanic":
+			below = true
+		case !below || n == 0 && strings.HasPrefix(f.Function, "runtime."):
+		case strings.HasSuffix(f.Function, "/sdk/plugin.guard"):
+			return b.String()
+		default:
+			fmt.Fprintf(&b, "\n  at %s (%s:%d)", f.Function, f.File, f.Line)
+			n++
+		}
+	}
+	return b.String()
 }

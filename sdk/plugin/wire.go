@@ -90,12 +90,14 @@ func reason(err error, m *mask) string {
 	return clip(m.hide(err.Error()))
 }
 
-func clip(s string) string {
+func clip(s string) string { return clipTo(s, maxReasonBytes) }
+
+func clipTo(s string, most int) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")
-	if len(s) <= maxReasonBytes {
+	if len(s) <= most {
 		return s
 	}
-	cut := maxReasonBytes
+	cut := most
 	for !utf8.RuneStart(s[cut]) {
 		cut--
 	}
