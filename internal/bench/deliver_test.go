@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -41,6 +42,11 @@ func TestMain(m *testing.M) {
 			Info: plugin.Info{Name: "noop", Version: "1", Summary: "does nothing", Events: []string{"*"}},
 			Open: func(context.Context, struct{}, *slog.Logger) (plugin.Connector[struct{}], error) { return noop{}, nil },
 		}.Main()
+	case "hangs":
+		plugin.Plugin[struct{}, struct{}]{
+			Info: plugin.Info{Name: "hangs", Version: "1", Summary: "hangs", Events: []string{"*"}},
+			Open: func(context.Context, struct{}, *slog.Logger) (plugin.Connector[struct{}], error) { return hangs{}, nil },
+		}.Main()
 	case "grpc":
 		serveRaw(os.Args[len(os.Args)-1])
 	default:
@@ -50,7 +56,16 @@ func TestMain(m *testing.M) {
 
 type noop struct{}
 
-func (noop) Deliver(context.Context, plugin.Event, *struct{}) error { return nil }
+func (noop) Deliver(_ context.Context, ev plugin.Event, _ *struct{}) error {
+	if ev.TenantID == tenantBad {
+		return errors.New("this tenant's account is closed")
+	}
+	return nil
+}
+
+type hangs struct{}
+
+func (hangs) Deliver(context.Context, plugin.Event, *struct{}) error { select {} }
 
 // raw answers Deliver and does nothing else: what gRPC itself costs.
 type raw struct {
