@@ -124,36 +124,6 @@ func New(cfg Config, deps Deps) *Consumer {
 	return c
 }
 
-// SetConfigHash notes that another configuration was put in force. It may be
-// called at any time. It reports false if the plugin has halted under the one
-// before: Run ends then, and the plugin has to be started anew.
-func (c *Consumer) SetConfigHash(hash string) bool {
-	c.halting.Lock()
-	defer c.halting.Unlock()
-	if !c.over {
-		c.hash = hash
-	}
-	return !c.over
-}
-
-func (c *Consumer) configHash() string {
-	c.halting.Lock()
-	defer c.halting.Unlock()
-	return c.hash
-}
-
-// isHalted tells whether a halt ends the consumer. It does not if another
-// configuration has been put in force in the meantime; after it has, none is.
-func (c *Consumer) isHalted() bool {
-	c.halting.Lock()
-	defer c.halting.Unlock()
-	if c.halted != "" && c.haltedHash != c.hash {
-		c.halted = ""
-	}
-	c.over = c.halted != ""
-	return c.over
-}
-
 // Run delivers until ctx ends, then waits for the calls in flight and commits
 // their verdicts. It returns nil after that, ErrFenced if its lease is over,
 // and ErrHalted if the plugin asked to be stopped. Trouble with the database or

@@ -1,7 +1,6 @@
 package fanout
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -175,14 +174,6 @@ func (c *Consumer) judgeKey(b *batch, key string, indexes []int, ch *changes) {
 
 // tooOften is the failure of an event that asks to be called again for ever.
 var tooOften = fmt.Sprintf("asked to be called again %d times in a row", maxAgain)
-
-// halt stops the plugin, unless another configuration has been put in force
-// since the call.
-func (c *Consumer) halt(b *batch, reason string) {
-	if b.hash == c.configHash() {
-		c.halted, c.haltedHash = cmp.Or(reason, "the plugin asked to be halted"), b.hash
-	}
-}
 
 // weigh tells the breaker how a call ended.
 func (c *Consumer) weigh(b *batch, ch *changes) {

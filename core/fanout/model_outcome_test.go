@@ -132,9 +132,8 @@ func (w *world) verdict(out *outcome, f *fact, v *pluginpb.Verdict, dead map[int
 		if is.counted.IsZero() {
 			is.counted = w.now
 		}
-		if must := w.now.Sub(is.counted) >= modelRetryFor; must && !dead[f.position] {
-			w.fail("event %d has failed since %s, and is not given up", f.position, w.now.Sub(is.counted))
-		}
+		// When it must be given up depends on which of its waits count; the tests of
+		// the policy say that. Here it must not be given up too early.
 		w.givenUp(out, f, is, dead)
 	}
 }

@@ -115,7 +115,7 @@ func newWorld(t rapid.TB, st *store.Store, j *journal.Journal, s setting) *world
 	if s.tight {
 		w.limits = limits{
 			batchEvents: 3, batchBytes: 1500, maxEvent: 3000, requestBytes: 2500,
-			batchesInFlight: 2, lanesInFlight: 8, lettersInFlight: 2, lanesAtWork: 16,
+			batchesInFlight: 2, lanesInFlight: 8, lettersInFlight: 2, lanesAtWork: 16, idleLanes: 2,
 			windowEvents: 6, windowBytes: 8000, readEvents: 4, readBytes: 4000,
 			flushEvents: 5,
 		}

@@ -183,14 +183,14 @@ func (c *Consumer) wished(ctx context.Context) (bool, error) {
 			return false, err
 		}
 	}
-	for _, lane := range lanes {
-		b, err := c.headOf(ctx, lane)
-		if b == nil || err != nil {
-			return false, err
-		}
-		c.breaker.probes = 0 // the operator may know that it is mended
-		c.send(b)
-		return true, nil
+	if len(lanes) == 0 {
+		return false, nil
 	}
-	return false, nil
+	b, err := c.headOf(ctx, lanes[0])
+	if b == nil || err != nil {
+		return false, err
+	}
+	c.breaker.probes = 0 // the operator may know that it is mended
+	c.send(b)
+	return true, nil
 }

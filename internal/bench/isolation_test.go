@@ -122,7 +122,7 @@ func compare(t *table, name string, a, again, trouble []time.Duration) {
 		ratio := func(x, y time.Duration) string { return fmt.Sprintf("%.2f", float64(x)/float64(y)) }
 		with := percentile(trouble, p.at)
 		t.add(name+", "+p.name, us(with), us(base), ratio(with, base), p.goal)
-		t.add("  without any, twice, "+p.name, us(percentile(again, p.at)), us(percentile(a, p.at)), ratio(percentile(again, p.at), percentile(a, p.at)), "")
+		t.add(name+", without, twice, "+p.name, us(percentile(again, p.at)), us(percentile(a, p.at)), ratio(percentile(again, p.at), percentile(a, p.at)), "")
 	}
 }
 
