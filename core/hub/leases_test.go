@@ -68,7 +68,7 @@ func join(t *testing.T, url, name string, partitions int, c *tally) *member {
 	cfg.Storage.URL = url
 	cfg.Server.Listen, cfg.Admin.Listen = "127.0.0.1:0", "127.0.0.1:0"
 	cfg.Plugins = []config.Plugin{{
-		Name: "applies", Command: []string{self}, Env: map[string]string{role: "applies"}, RetryFor: time.Hour, Partitions: partitions,
+		Name: "applies", Command: []string{self}, Env: map[string]string{role: "applies"}, RetryFor: time.Hour, OnDead: "continue", Partitions: partitions,
 	}}
 	h, err := hub.New(context.Background(), &cfg, hub.Options{Log: zerolog.New(zerolog.NewTestWriter(t)), OnDelivery: c.of(name)})
 	if err != nil {
