@@ -200,6 +200,9 @@ func TestRow14_AfterTwoHundredChangesOfSeatsAnHourItWaits(t *testing.T) {
 	r := newRig(t, nil)
 	org := r.paying("t1")
 	for n := int64(1); ; n++ {
+		if n > maxQuantityWrites {
+			t.Fatal("it goes on after 200 changes within the hour")
+		}
 		seats(&org, 10+n)
 		v := r.deliver(r.event("license.assigned", "t1", &org))
 		if v.GetKind() == retried {
