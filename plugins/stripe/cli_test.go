@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -191,11 +192,17 @@ func TestMetricsAreShownOnThisMachine(t *testing.T) {
 	m.finding(finding{Code: "card_declined"})
 	m.tenant("changed")
 	next := newMetrics()
-	stop, err := m.expose("127.0.0.1:39466")
+	ln, err := net.Listen("tcp", "127.0.0.1:0") // a port that is free
 	if err != nil {
-		t.Skipf("the port is taken: %v", err)
+		t.Fatal(err)
 	}
-	again, err := next.expose("127.0.0.1:39466") // the next configuration takes over
+	addr := ln.Addr().String()
+	_ = ln.Close()
+	stop, err := m.expose(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := next.expose(addr) // the next configuration takes over
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +210,7 @@ func TestMetricsAreShownOnThisMachine(t *testing.T) {
 		t.Fatal(err)
 	}
 	next.request("list prices", 429, 0)
-	text := fetch(t, "http://127.0.0.1:39466/metrics")
+	text := fetch(t, "http://"+addr+"/metrics")
 	if !strings.Contains(text, `avhub_stripe_requests_total{operation="list prices",outcome="429"} 1`) || strings.Contains(text, "card_declined") {
 		t.Errorf("shown is\n%s", text)
 	}
