@@ -110,6 +110,7 @@ func (p *process) Start(context.Context) error {
 		// so that thread stays with this goroutine until the process has ended.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
+		keepInherited()
 		err := p.cmd.Start()
 		startErr <- err
 		if err == nil {

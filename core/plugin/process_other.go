@@ -12,6 +12,9 @@ import (
 
 func sysProcAttr(bool) *syscall.SysProcAttr { return nil }
 
+// keepInherited has nothing to do it with here.
+func keepInherited() {}
+
 func killGroup(proc *os.Process) { _ = proc.Kill() }
 
 func (p *process) reap() error {

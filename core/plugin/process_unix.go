@@ -11,6 +11,9 @@ import (
 // signal here: ending an orphan is left to its standard input.
 func sysProcAttr(bool) *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
+// keepInherited has nothing to do it with here.
+func keepInherited() {}
+
 // killGroup ends every process of the group that proc leads.
 func killGroup(proc *os.Process) {
 	// To kill, 0 means the caller's own group, and -1 everybody.
