@@ -32,6 +32,15 @@ const (
 // one that dies of an event.
 func TestMain(m *testing.M) {
 	switch os.Getenv(role) {
+	case "crashes": // as soon as it runs
+		plugin.Plugin[struct{}, struct{}]{
+			Info: plugin.Info{Name: "applies", Version: "1", Summary: "crashes", Events: []string{"*"}},
+			Open: func(context.Context, struct{}, *slog.Logger) (plugin.Connector[struct{}], error) {
+				time.AfterFunc(20*time.Millisecond, func() { os.Exit(3) })
+				return applies{}, nil
+			},
+		}.Main()
+		return
 	case "fragile":
 		fragileMain()
 		return

@@ -255,6 +255,10 @@ func (h *Hub) wants(ctx context.Context, d *delivered, view fanout.View) (bool, 
 		return false, nil
 	}
 	d.divide.Store(false)
+	if d.ailing(view, time.Now()) {
+		d.stopParts()
+		return false, nil
+	}
 	halted := view.Halted(d.name, d.configHash())
 	switch {
 	case halted && !was: // before this process began, or at another hub

@@ -14,7 +14,9 @@ import (
 	"github.com/avhub/avhub/core/event"
 	"github.com/avhub/avhub/core/fanout"
 	"github.com/avhub/avhub/core/hub"
+	corePlugin "github.com/avhub/avhub/core/plugin"
 	"github.com/avhub/avhub/core/store"
+	"github.com/avhub/avhub/internal/pgtest"
 	"github.com/avhub/avhub/internal/storetest"
 	"github.com/avhub/avhub/sdk/plugin"
 	"github.com/rs/zerolog"
@@ -60,6 +62,12 @@ type member struct {
 
 func join(t *testing.T, url, name string, partitions int, c *tally) *member {
 	t.Helper()
+	return joinAs(t, url, name, "applies", partitions, c)
+}
+
+// joinAs is join with another plugin under the same name.
+func joinAs(t *testing.T, url, name, plays string, partitions int, c *tally) *member {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -68,7 +76,7 @@ func join(t *testing.T, url, name string, partitions int, c *tally) *member {
 	cfg.Storage.URL = url
 	cfg.Server.Listen, cfg.Admin.Listen = "127.0.0.1:0", "127.0.0.1:0"
 	cfg.Plugins = []config.Plugin{{
-		Name: "applies", Command: []string{self}, Env: map[string]string{role: "applies"}, RetryFor: time.Hour, OnDead: "continue", Partitions: partitions,
+		Name: "applies", Command: []string{self}, Env: map[string]string{role: plays}, RetryFor: time.Hour, OnDead: "continue", Partitions: partitions,
 	}}
 	h, err := hub.New(context.Background(), &cfg, hub.Options{Log: zerolog.New(zerolog.NewTestWriter(t)), OnDelivery: c.of(name)})
 	if err != nil {
@@ -215,4 +223,25 @@ func TestLaw8_HubsShareTheWorkOfOnePlugin(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What makes a plugin crash may be there on one hub alone.
+func TestLaw8_AHubWhosePluginCrashesInALoopLeavesItToAnother(t *testing.T) {
+	t.Parallel()
+	url := pgtest.URL(t)
+	c := newTally()
+	ill := joinAs(t, url, "ill", "crashes", 2, c)
+	quarantined := func() bool {
+		list, err := fanout.Plugins(context.Background(), ill.Store())
+		return err == nil && len(list) == 1 && list[0].State == string(corePlugin.Quarantined)
+	}
+	until(t, "the plugin is in quarantine", quarantined)
+	for i := range 10 {
+		ill.append(t, fmt.Sprint("t", i), fmt.Sprint("e", i))
+	}
+	well := join(t, url, "well", 2, c)
+	until(t, "the other hub delivers all", func() bool { return c.total("well") == 10 })
+	// Alone again, the first one shows what is the matter instead of nothing.
+	well.stop()
+	until(t, "it is the first hub's again", quarantined)
 }

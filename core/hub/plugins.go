@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,7 +55,8 @@ type delivered struct {
 	parts   map[int]*part
 	done    sync.WaitGroup // of parts
 	again   again
-	keyed   string // the order by which its keys must be divided anew
+	ails    time.Time // until then others that want it have precedence
+	keyed   string    // the order by which its keys must be divided anew
 }
 
 // part is a partition that this hub works on.
@@ -97,6 +99,7 @@ func (h *Hub) newPlugin(cfg *config.Config, c config.Plugin) (*delivered, error)
 	d := &delivered{name: c.Name, cfg: c, own: own, hash: hash, start: start, secrets: cfg.PluginSecrets(c.Name), parts: map[int]*part{}}
 	d.divide.Store(true)
 	d.restarts = &fanout.Restarts{Do: func(reason string) {
+		d.recovered()
 		if running := d.process.supervisor(); running != nil {
 			running.Restart(reason)
 		}
@@ -255,6 +258,32 @@ func (d *delivered) halt(log zerolog.Logger, why error) {
 type again struct {
 	failures int
 	at       time.Time
+}
+
+// ailsFor is how long a plugin that crashed in a loop here is left to other hubs.
+const ailsFor = 10 * time.Minute
+
+// ailing tells whether the plugin is in quarantine on this hub, or was lately,
+// and another hub would deliver to it: what makes it crash may be here alone.
+func (d *delivered) ailing(view fanout.View, now time.Time) bool {
+	others := slices.ContainsFunc(view.Hubs, func(h fanout.LiveHub) bool {
+		return h.ID != view.Me && slices.Contains(h.Plugins, d.name)
+	})
+	running := d.process.supervisor()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if others && running != nil && running.Status().State == plugin.Quarantined && !now.Before(d.ails) {
+		d.ails = now.Add(ailsFor)
+		d.process.log.Warn().Msg("the plugin is in quarantine on this hub; other hubs take its deliveries over")
+	}
+	return others && now.Before(d.ails)
+}
+
+// recovered tells that an operator has it tried again.
+func (d *delivered) recovered() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.ails = time.Time{}
 }
 
 const (

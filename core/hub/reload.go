@@ -115,6 +115,7 @@ func (h *Hub) reloadPlugin(ctx context.Context, log zerolog.Logger, p *delivered
 		log.Info().Strs("changed", why).Msg("the plugin was not running and is tried again")
 		return h.replace(ctx, p, next)
 	case len(why) == 0:
+		p.recovered()
 		if running != nil {
 			running.Resume() // what kept it from running may be gone
 		}
