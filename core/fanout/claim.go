@@ -4,8 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/avhub/avhub/core/plugin"
@@ -149,45 +147,4 @@ func (c *Consumer) abandon() {
 			c.batches--
 		}
 	}
-}
-
-// ahead tells up to where keys are settled beyond the cursor. What belongs to
-// lanes is none of it.
-func (c *Consumer) ahead(ctx context.Context) (map[string]int64, error) {
-	keys := map[string]int64{}
-	open := map[string]bool{} // keys with an event that is not settled
-	for _, it := range c.window.items {
-		switch {
-		case !it.settled:
-			open[it.key] = true
-		case !open[it.key]:
-			keys[it.key] = it.ev.Position
-		}
-	}
-	if len(keys) == 0 || c.lanes == 0 {
-		return keys, nil
-	}
-	lanes, err := c.laneHeads(ctx, slices.Collect(maps.Keys(keys)))
-	if err != nil {
-		return nil, fmt.Errorf("look for blocked keys: %w", err)
-	}
-	for key := range lanes {
-		delete(keys, key)
-	}
-	return keys, nil
-}
-
-// writeAhead notes keys that are settled beyond the cursor, so that whoever goes
-// on from it does not deliver that again.
-func (c *Consumer) writeAhead(ctx context.Context, ahead map[string]int64, now time.Time) error {
-	rows := make([][]any, 0, len(ahead))
-	for key, position := range ahead {
-		rows = append(rows, []any{c.laneID(key), position, now.UnixMicro()})
-	}
-	err := c.deps.Store.SQL(ctx).Insert(ctx, `INSERT INTO avhub_plugin_states (id, position, updated_at)`, rows,
-		`ON CONFLICT (id) DO UPDATE SET position = excluded.position WHERE avhub_plugin_states.position < excluded.position`)
-	if err != nil {
-		return fmt.Errorf("store what is settled beyond the cursor: %w", err)
-	}
-	return nil
 }

@@ -28,6 +28,7 @@ type Consumer struct {
 	lease    *Lease
 	floors   floors
 	cursor   int64 // as stored
+	stands   standstill
 	flushed  time.Time
 	status   string    // as stored
 	seen     time.Time // when this hub last stored anything in the cursor

@@ -81,7 +81,7 @@ func (c *Consumer) flush(ctx context.Context, now time.Time) error {
 	if c.window.prefix > c.cursor && (c.window.prefix-c.cursor >= c.limits.flushEvents || now.Sub(c.flushed) >= flushEvery) {
 		return c.commit(ctx, &changes{})
 	}
-	return nil
+	return c.noteAhead(ctx, now)
 }
 
 // alone tells that suspects wait to be delivered while nothing else is under way.
@@ -120,7 +120,7 @@ func (c *Consumer) nextTick() time.Duration {
 	switch {
 	case c.down:
 		wait = min(wait, downEvery)
-	case c.window.prefix > c.cursor:
+	case c.window.prefix > c.cursor, c.batches > 0 && len(c.window.items) > 0:
 		wait = min(wait, flushEvery)
 	}
 	return wait
