@@ -8,8 +8,8 @@ import (
 const (
 	// The breaker opens when at least breakerLeast tenants failed since anything
 	// last worked, and they are more than half of those that were attempted last,
-	// within breakerWindow. The window is as long as the longest wait of a lane, so
-	// that every failing lane is in it.
+	// within breakerWindow. An event that failed before and does again is no
+	// evidence.
 	breakerTenants = 64
 	breakerLeast   = 5
 	breakerWindow  = retryMax

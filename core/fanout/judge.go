@@ -199,8 +199,10 @@ func (c *Consumer) weigh(b *batch, ch *changes) {
 				worked = true // the world answers, if only to ask for patience
 				continue
 			}
-			attempted(it, true)
 			failure = clean(v.GetReason())
+			if !b.knownBad(it) {
+				attempted(it, true)
+			}
 		case pluginpb.Verdict_KIND_AGAIN:
 			if again = it.agains < maxAgain; !again {
 				failure = tooOften

@@ -157,7 +157,9 @@ func (c *Consumer) condemn(b *batch, t *trial, reason string, proved bool, now t
 		verdict = c.giveUp(t.run, it, reason, t.failures, now, ch)
 	} else {
 		c.breaker.call++
-		c.breaker.note(it.ev.TenantKey(), true, now)
+		if !b.knownBad(it) {
+			c.breaker.note(it.ev.TenantKey(), true, now)
+		}
 		c.trip(now, reason, ch)
 		if c.breaker.isOpen() {
 			c.drop(t)

@@ -216,6 +216,13 @@ type batch struct {
 // aside tells that the call is not one of the main stream.
 func (b *batch) aside() bool { return b.run != nil || b.letters != nil || b.trial != nil }
 
+// knownBad tells that the event has failed before: that it fails again says
+// nothing new about the plugin. When all others are done, those that cannot
+// succeed are all that is tried.
+func (b *batch) knownBad(it *item) bool {
+	return b.run != nil && b.run.lane.Attempts > 0 && it.first() == b.run.lane.Head
+}
+
 // releaseAll makes all of a batch wait again.
 func (b *batch) releaseAll() {
 	for _, it := range b.items {
