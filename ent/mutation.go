@@ -20257,6 +20257,7 @@ type PluginMutation struct {
 	addstart_position *int64
 	events            *[]byte
 	ordering          *string
+	state_schema      *[]byte
 	updated_at        *int64
 	addupdated_at     *int64
 	clearedFields     map[string]struct{}
@@ -20786,6 +20787,55 @@ func (m *PluginMutation) ResetOrdering() {
 	m.ordering = nil
 }
 
+// SetStateSchema sets the "state_schema" field.
+func (m *PluginMutation) SetStateSchema(b []byte) {
+	m.state_schema = &b
+}
+
+// StateSchema returns the value of the "state_schema" field in the mutation.
+func (m *PluginMutation) StateSchema() (r []byte, exists bool) {
+	v := m.state_schema
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldStateSchema returns the old "state_schema" field's value of the Plugin entity.
+// If the Plugin object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *PluginMutation) OldStateSchema(ctx context.Context) (v []byte, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldStateSchema is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldStateSchema requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldStateSchema: %w", err)
+	}
+	return oldValue.StateSchema, nil
+}
+
+// ClearStateSchema clears the value of the "state_schema" field.
+func (m *PluginMutation) ClearStateSchema() {
+	m.state_schema = nil
+	m.clearedFields[plugin.FieldStateSchema] = struct{}{}
+}
+
+// StateSchemaCleared returns if the "state_schema" field was cleared in this mutation.
+func (m *PluginMutation) StateSchemaCleared() bool {
+	_, ok := m.clearedFields[plugin.FieldStateSchema]
+	return ok
+}
+
+// ResetStateSchema resets all changes to the "state_schema" field.
+func (m *PluginMutation) ResetStateSchema() {
+	m.state_schema = nil
+	delete(m.clearedFields, plugin.FieldStateSchema)
+}
+
 // SetUpdatedAt sets the "updated_at" field.
 func (m *PluginMutation) SetUpdatedAt(i int64) {
 	m.updated_at = &i
@@ -20876,7 +20926,7 @@ func (m *PluginMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *PluginMutation) Fields() []string {
-	fields := make([]string, 0, 10)
+	fields := make([]string, 0, 11)
 	if m.partitions != nil {
 		fields = append(fields, plugin.FieldPartitions)
 	}
@@ -20903,6 +20953,9 @@ func (m *PluginMutation) Fields() []string {
 	}
 	if m.ordering != nil {
 		fields = append(fields, plugin.FieldOrdering)
+	}
+	if m.state_schema != nil {
+		fields = append(fields, plugin.FieldStateSchema)
 	}
 	if m.updated_at != nil {
 		fields = append(fields, plugin.FieldUpdatedAt)
@@ -20933,6 +20986,8 @@ func (m *PluginMutation) Field(name string) (ent.Value, bool) {
 		return m.Events()
 	case plugin.FieldOrdering:
 		return m.Ordering()
+	case plugin.FieldStateSchema:
+		return m.StateSchema()
 	case plugin.FieldUpdatedAt:
 		return m.UpdatedAt()
 	}
@@ -20962,6 +21017,8 @@ func (m *PluginMutation) OldField(ctx context.Context, name string) (ent.Value, 
 		return m.OldEvents(ctx)
 	case plugin.FieldOrdering:
 		return m.OldOrdering(ctx)
+	case plugin.FieldStateSchema:
+		return m.OldStateSchema(ctx)
 	case plugin.FieldUpdatedAt:
 		return m.OldUpdatedAt(ctx)
 	}
@@ -21035,6 +21092,13 @@ func (m *PluginMutation) SetField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.SetOrdering(v)
+		return nil
+	case plugin.FieldStateSchema:
+		v, ok := value.([]byte)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetStateSchema(v)
 		return nil
 	case plugin.FieldUpdatedAt:
 		v, ok := value.(int64)
@@ -21139,6 +21203,9 @@ func (m *PluginMutation) ClearedFields() []string {
 	if m.FieldCleared(plugin.FieldEvents) {
 		fields = append(fields, plugin.FieldEvents)
 	}
+	if m.FieldCleared(plugin.FieldStateSchema) {
+		fields = append(fields, plugin.FieldStateSchema)
+	}
 	return fields
 }
 
@@ -21155,6 +21222,9 @@ func (m *PluginMutation) ClearField(name string) error {
 	switch name {
 	case plugin.FieldEvents:
 		m.ClearEvents()
+		return nil
+	case plugin.FieldStateSchema:
+		m.ClearStateSchema()
 		return nil
 	}
 	return fmt.Errorf("unknown Plugin nullable field %s", name)
@@ -21190,6 +21260,9 @@ func (m *PluginMutation) ResetField(name string) error {
 		return nil
 	case plugin.FieldOrdering:
 		m.ResetOrdering()
+		return nil
+	case plugin.FieldStateSchema:
+		m.ResetStateSchema()
 		return nil
 	case plugin.FieldUpdatedAt:
 		m.ResetUpdatedAt()

@@ -35,6 +35,8 @@ type Plugin struct {
 	Events []byte `json:"events,omitempty"`
 	// within what it gets events in order
 	Ordering string `json:"ordering,omitempty"`
+	// JSON Schema of what it remembers for a key
+	StateSchema []byte `json:"state_schema,omitempty"`
 	// the clock of whoever changed it (Unix microseconds)
 	UpdatedAt    int64 `json:"updated_at,omitempty"`
 	selectValues sql.SelectValues
@@ -45,7 +47,7 @@ func (*Plugin) scanValues(columns []string) ([]any, error) {
 	values := make([]any, len(columns))
 	for i := range columns {
 		switch columns[i] {
-		case plugin.FieldEvents:
+		case plugin.FieldEvents, plugin.FieldStateSchema:
 			values[i] = new([]byte)
 		case plugin.FieldPaused:
 			values[i] = new(sql.NullBool)
@@ -128,6 +130,12 @@ func (_m *Plugin) assignValues(columns []string, values []any) error {
 			} else if value.Valid {
 				_m.Ordering = value.String
 			}
+		case plugin.FieldStateSchema:
+			if value, ok := values[i].(*[]byte); !ok {
+				return fmt.Errorf("unexpected type %T for field state_schema", values[i])
+			} else if value != nil {
+				_m.StateSchema = *value
+			}
 		case plugin.FieldUpdatedAt:
 			if value, ok := values[i].(*sql.NullInt64); !ok {
 				return fmt.Errorf("unexpected type %T for field updated_at", values[i])
@@ -196,6 +204,9 @@ func (_m *Plugin) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("ordering=")
 	builder.WriteString(_m.Ordering)
+	builder.WriteString(", ")
+	builder.WriteString("state_schema=")
+	builder.WriteString(fmt.Sprintf("%v", _m.StateSchema))
 	builder.WriteString(", ")
 	builder.WriteString("updated_at=")
 	builder.WriteString(fmt.Sprintf("%v", _m.UpdatedAt))

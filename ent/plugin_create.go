@@ -140,6 +140,12 @@ func (_c *PluginCreate) SetNillableOrdering(v *string) *PluginCreate {
 	return _c
 }
 
+// SetStateSchema sets the "state_schema" field.
+func (_c *PluginCreate) SetStateSchema(v []byte) *PluginCreate {
+	_c.mutation.SetStateSchema(v)
+	return _c
+}
+
 // SetUpdatedAt sets the "updated_at" field.
 func (_c *PluginCreate) SetUpdatedAt(v int64) *PluginCreate {
 	_c.mutation.SetUpdatedAt(v)
@@ -334,6 +340,10 @@ func (_c *PluginCreate) createSpec() (*Plugin, *sqlgraph.CreateSpec) {
 		_spec.SetField(plugin.FieldOrdering, field.TypeString, value)
 		_node.Ordering = value
 	}
+	if value, ok := _c.mutation.StateSchema(); ok {
+		_spec.SetField(plugin.FieldStateSchema, field.TypeBytes, value)
+		_node.StateSchema = value
+	}
 	if value, ok := _c.mutation.UpdatedAt(); ok {
 		_spec.SetField(plugin.FieldUpdatedAt, field.TypeInt64, value)
 		_node.UpdatedAt = value
@@ -525,6 +535,24 @@ func (u *PluginUpsert) SetOrdering(v string) *PluginUpsert {
 // UpdateOrdering sets the "ordering" field to the value that was provided on create.
 func (u *PluginUpsert) UpdateOrdering() *PluginUpsert {
 	u.SetExcluded(plugin.FieldOrdering)
+	return u
+}
+
+// SetStateSchema sets the "state_schema" field.
+func (u *PluginUpsert) SetStateSchema(v []byte) *PluginUpsert {
+	u.Set(plugin.FieldStateSchema, v)
+	return u
+}
+
+// UpdateStateSchema sets the "state_schema" field to the value that was provided on create.
+func (u *PluginUpsert) UpdateStateSchema() *PluginUpsert {
+	u.SetExcluded(plugin.FieldStateSchema)
+	return u
+}
+
+// ClearStateSchema clears the value of the "state_schema" field.
+func (u *PluginUpsert) ClearStateSchema() *PluginUpsert {
+	u.SetNull(plugin.FieldStateSchema)
 	return u
 }
 
@@ -752,6 +780,27 @@ func (u *PluginUpsertOne) SetOrdering(v string) *PluginUpsertOne {
 func (u *PluginUpsertOne) UpdateOrdering() *PluginUpsertOne {
 	return u.Update(func(s *PluginUpsert) {
 		s.UpdateOrdering()
+	})
+}
+
+// SetStateSchema sets the "state_schema" field.
+func (u *PluginUpsertOne) SetStateSchema(v []byte) *PluginUpsertOne {
+	return u.Update(func(s *PluginUpsert) {
+		s.SetStateSchema(v)
+	})
+}
+
+// UpdateStateSchema sets the "state_schema" field to the value that was provided on create.
+func (u *PluginUpsertOne) UpdateStateSchema() *PluginUpsertOne {
+	return u.Update(func(s *PluginUpsert) {
+		s.UpdateStateSchema()
+	})
+}
+
+// ClearStateSchema clears the value of the "state_schema" field.
+func (u *PluginUpsertOne) ClearStateSchema() *PluginUpsertOne {
+	return u.Update(func(s *PluginUpsert) {
+		s.ClearStateSchema()
 	})
 }
 
@@ -1149,6 +1198,27 @@ func (u *PluginUpsertBulk) SetOrdering(v string) *PluginUpsertBulk {
 func (u *PluginUpsertBulk) UpdateOrdering() *PluginUpsertBulk {
 	return u.Update(func(s *PluginUpsert) {
 		s.UpdateOrdering()
+	})
+}
+
+// SetStateSchema sets the "state_schema" field.
+func (u *PluginUpsertBulk) SetStateSchema(v []byte) *PluginUpsertBulk {
+	return u.Update(func(s *PluginUpsert) {
+		s.SetStateSchema(v)
+	})
+}
+
+// UpdateStateSchema sets the "state_schema" field to the value that was provided on create.
+func (u *PluginUpsertBulk) UpdateStateSchema() *PluginUpsertBulk {
+	return u.Update(func(s *PluginUpsert) {
+		s.UpdateStateSchema()
+	})
+}
+
+// ClearStateSchema clears the value of the "state_schema" field.
+func (u *PluginUpsertBulk) ClearStateSchema() *PluginUpsertBulk {
+	return u.Update(func(s *PluginUpsert) {
+		s.ClearStateSchema()
 	})
 }
 

@@ -179,6 +179,18 @@ func (_u *PluginUpdate) SetNillableOrdering(v *string) *PluginUpdate {
 	return _u
 }
 
+// SetStateSchema sets the "state_schema" field.
+func (_u *PluginUpdate) SetStateSchema(v []byte) *PluginUpdate {
+	_u.mutation.SetStateSchema(v)
+	return _u
+}
+
+// ClearStateSchema clears the value of the "state_schema" field.
+func (_u *PluginUpdate) ClearStateSchema() *PluginUpdate {
+	_u.mutation.ClearStateSchema()
+	return _u
+}
+
 // SetUpdatedAt sets the "updated_at" field.
 func (_u *PluginUpdate) SetUpdatedAt(v int64) *PluginUpdate {
 	_u.mutation.ResetUpdatedAt()
@@ -282,6 +294,12 @@ func (_u *PluginUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	}
 	if value, ok := _u.mutation.Ordering(); ok {
 		_spec.SetField(plugin.FieldOrdering, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.StateSchema(); ok {
+		_spec.SetField(plugin.FieldStateSchema, field.TypeBytes, value)
+	}
+	if _u.mutation.StateSchemaCleared() {
+		_spec.ClearField(plugin.FieldStateSchema, field.TypeBytes)
 	}
 	if value, ok := _u.mutation.UpdatedAt(); ok {
 		_spec.SetField(plugin.FieldUpdatedAt, field.TypeInt64, value)
@@ -461,6 +479,18 @@ func (_u *PluginUpdateOne) SetNillableOrdering(v *string) *PluginUpdateOne {
 	return _u
 }
 
+// SetStateSchema sets the "state_schema" field.
+func (_u *PluginUpdateOne) SetStateSchema(v []byte) *PluginUpdateOne {
+	_u.mutation.SetStateSchema(v)
+	return _u
+}
+
+// ClearStateSchema clears the value of the "state_schema" field.
+func (_u *PluginUpdateOne) ClearStateSchema() *PluginUpdateOne {
+	_u.mutation.ClearStateSchema()
+	return _u
+}
+
 // SetUpdatedAt sets the "updated_at" field.
 func (_u *PluginUpdateOne) SetUpdatedAt(v int64) *PluginUpdateOne {
 	_u.mutation.ResetUpdatedAt()
@@ -594,6 +624,12 @@ func (_u *PluginUpdateOne) sqlSave(ctx context.Context) (_node *Plugin, err erro
 	}
 	if value, ok := _u.mutation.Ordering(); ok {
 		_spec.SetField(plugin.FieldOrdering, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.StateSchema(); ok {
+		_spec.SetField(plugin.FieldStateSchema, field.TypeBytes, value)
+	}
+	if _u.mutation.StateSchemaCleared() {
+		_spec.ClearField(plugin.FieldStateSchema, field.TypeBytes)
 	}
 	if value, ok := _u.mutation.UpdatedAt(); ok {
 		_spec.SetField(plugin.FieldUpdatedAt, field.TypeInt64, value)

@@ -336,7 +336,7 @@ func init() {
 	// plugin.DefaultOrdering holds the default value on creation for the ordering field.
 	plugin.DefaultOrdering = pluginDescOrdering.Default.(string)
 	// pluginDescUpdatedAt is the schema descriptor for updated_at field.
-	pluginDescUpdatedAt := pluginFields[10].Descriptor()
+	pluginDescUpdatedAt := pluginFields[11].Descriptor()
 	// plugin.DefaultUpdatedAt holds the default value on creation for the updated_at field.
 	plugin.DefaultUpdatedAt = pluginDescUpdatedAt.Default.(int64)
 	pluginstateFields := schema.PluginState{}.Fields()

@@ -29,6 +29,7 @@ type describedJSON struct {
 	Notifies     bool            `json:"notifies"`
 	KeepsHistory bool            `json:"keeps_history"`
 	ConfigSchema json.RawMessage `json:"config_schema,omitempty"`
+	StateSchema  json.RawMessage `json:"state_schema,omitempty"` // of what it remembers for a key
 }
 
 func (c *cli) pluginDescribe() *cobra.Command {
@@ -60,7 +61,7 @@ func (c *cli) pluginDescribe() *cobra.Command {
 		if *asJSON {
 			return c.writeJSON(describedJSON{
 				args[0], info.Name, info.Version, info.Summary, info.Events, info.Order, info.Coalesce, info.Counts, info.Body,
-				info.Notifies, info.KeepsHistory, info.ConfigSchema,
+				info.Notifies, info.KeepsHistory, info.ConfigSchema, info.StateSchema,
 			})
 		}
 		return c.printDescribed(info)

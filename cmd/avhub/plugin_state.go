@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
-	"unicode/utf8"
 
 	"github.com/avhub/avhub/core/fanout"
 	"github.com/spf13/cobra"
@@ -22,9 +21,9 @@ func (c *cli) pluginState() *cobra.Command {
 		Use:   "state NAME [KEY]",
 		Short: "Show what a plugin remembers",
 		Long: "Lists the keys for which the plugin remembers something, or shows what it remembers for one.\n" +
-			"Position is that of the last event with which it was stored. What a connector remembers may be\n" +
-			"secret: text in it is hidden unless --reveal is given. Numbers, names of fields and the shape are\n" +
-			"shown always.",
+			"Position is that of the last event with which it was stored. What the connector's schema calls\n" +
+			"secret is hidden unless --reveal is given, and so is all text that its schema does not tell of.\n" +
+			"Connectors that use the SDK have a schema; others may.",
 		Example: "  avhub plugin state billing --prefix tenant:acme\n  avhub plugin state billing tenant:t1 --reveal",
 		Args:    cobra.RangeArgs(1, 2),
 	}
@@ -35,7 +34,7 @@ func (c *cli) pluginState() *cobra.Command {
 	cmd.Flags().StringVar(&prefix, "prefix", "", "only keys that begin with this `text`, such as tenant:")
 	cmd.Flags().StringVar(&after, "after", "", "only keys beyond this `key`: the last one of the page before")
 	cmd.Flags().IntVar(&limit, "limit", 50, "`number` of keys")
-	cmd.Flags().BoolVar(&reveal, "reveal", false, "show text, too")
+	cmd.Flags().BoolVar(&reveal, "reveal", false, "show secrets and hidden text, too")
 	asJSON := jsonFlag(cmd, "a JSON array, or the object of one key")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if limit < 1 {
@@ -45,6 +44,10 @@ func (c *cli) pluginState() *cobra.Command {
 			return wrongUse("--prefix and --after are for the list; leave them out to see one key")
 		}
 		return c.withData(cmd.Context(), flags, func(d data) error {
+			schema, err := fanout.StateSchema(cmd.Context(), d.Store, args[0])
+			if err != nil {
+				return err
+			}
 			if len(args) == 2 {
 				is, found, err := fanout.Remember(cmd.Context(), d.Store, args[0], args[1])
 				if err != nil {
@@ -53,7 +56,7 @@ func (c *cli) pluginState() *cobra.Command {
 				if !found {
 					return fmt.Errorf("plugin %s remembers nothing for the key %q; avhub plugin state %s lists those that there are", args[0], clean(args[1]), args[0])
 				}
-				one := memoryJSON{is, len(is.State), shownState(is.State, reveal)}
+				one := memoryJSON{is, len(is.State), shownState(is.State, schema, reveal)}
 				if *asJSON {
 					return c.writeJSON(one)
 				}
@@ -68,7 +71,7 @@ func (c *cli) pluginState() *cobra.Command {
 			if more {
 				list = list[:limit]
 			}
-			if err := c.printMemory(list, reveal, *asJSON); err != nil {
+			if err := c.printMemory(list, schema, reveal, *asJSON); err != nil {
 				return err
 			}
 			if more {
@@ -80,10 +83,10 @@ func (c *cli) pluginState() *cobra.Command {
 	return cmd
 }
 
-func (c *cli) printMemory(list []fanout.Remembered, reveal, asJSON bool) error {
+func (c *cli) printMemory(list []fanout.Remembered, schema json.RawMessage, reveal, asJSON bool) error {
 	rows := make([]memoryJSON, 0, len(list))
 	for _, r := range list {
-		rows = append(rows, memoryJSON{r, len(r.State), shownState(r.State, reveal)})
+		rows = append(rows, memoryJSON{r, len(r.State), shownState(r.State, schema, reveal)})
 	}
 	if asJSON {
 		return c.writeJSON(rows)
@@ -99,41 +102,10 @@ func (c *cli) printMemory(list []fanout.Remembered, reveal, asJSON bool) error {
 	return t.print(c)
 }
 
-// shownState is what may be shown of a state: JSON, with its texts hidden unless
-// they are to be revealed. Connectors of other kinds may keep anything.
-func shownState(raw []byte, reveal bool) json.RawMessage {
-	if len(raw) == 0 {
-		return json.RawMessage("null")
-	}
-	var tree any
-	if err := json.Unmarshal(raw, &tree); err != nil {
-		return json.RawMessage(fmt.Sprintf(`"(%d bytes that are not JSON)"`, len(raw)))
-	}
+// shownState is what may be shown of a state.
+func shownState(raw []byte, schema json.RawMessage, reveal bool) json.RawMessage {
 	if reveal {
-		return raw
+		return fanout.Revealed(raw)
 	}
-	out, err := json.Marshal(hideText(tree))
-	if err != nil {
-		return json.RawMessage(`"(cannot be shown)"`)
-	}
-	return out
-}
-
-func hideText(v any) any {
-	switch v := v.(type) {
-	case string:
-		if v == "" {
-			return v
-		}
-		return fmt.Sprintf("(text of %d)", utf8.RuneCountInString(v))
-	case []any:
-		for i := range v {
-			v[i] = hideText(v[i])
-		}
-	case map[string]any:
-		for k := range v {
-			v[k] = hideText(v[k])
-		}
-	}
-	return v
+	return fanout.Shown(raw, schema)
 }

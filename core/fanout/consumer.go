@@ -24,14 +24,16 @@ type Consumer struct {
 	counts   bool // organizations come with what belongs to them
 	body     bool // the plugin asks for the bytes as they were sent
 	types    []string
-	matcher  event.Matcher
-	lease    *Lease
-	floors   floors
-	cursor   int64 // as stored
-	stands   standstill
-	flushed  time.Time
-	status   string    // as stored
-	seen     time.Time // when this hub last stored anything in the cursor
+	// stateSchema is what the plugin says that its states look like; it may be empty.
+	stateSchema []byte
+	matcher     event.Matcher
+	lease       *Lease
+	floors      floors
+	cursor      int64 // as stored
+	stands      standstill
+	flushed     time.Time
+	status      string    // as stored
+	seen        time.Time // when this hub last stored anything in the cursor
 
 	policy   policy
 	breaker  breaker
@@ -177,6 +179,7 @@ func (c *Consumer) waitReady(ctx context.Context) error {
 func (c *Consumer) describe() error {
 	info, _ := c.deps.Plugin.Info()
 	c.order, c.coalesce, c.counts, c.body = info.Order, info.Coalesce, info.Counts, info.Body
+	c.stateSchema = info.StateSchema
 	if c.types = c.cfg.Events; len(c.types) == 0 {
 		c.types = info.Events
 	}

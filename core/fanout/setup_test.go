@@ -174,6 +174,8 @@ type fake struct {
 	coalesce bool
 	counts   bool
 	body     bool
+	// stateSchema is what it says of its states.
+	stateSchema []byte
 	// deliver decides about one event; state is what the key remembers, and
 	// what is returned replaces it unless nil.
 	deliver func(ev *pluginpb.Event, state []byte) (*pluginpb.Verdict, []byte)
@@ -187,7 +189,7 @@ type fake struct {
 func (f *fake) WaitReady(context.Context) error { return nil }
 func (f *fake) Status() plugin.Status           { return plugin.Status{State: plugin.Running, Version: "1"} }
 func (f *fake) Info() (plugin.Info, bool) {
-	return plugin.Info{Name: "p", Version: "1", Order: f.order, Coalesce: f.coalesce, Counts: f.counts, Body: f.body}, true
+	return plugin.Info{Name: "p", Version: "1", Order: f.order, Coalesce: f.coalesce, Counts: f.counts, Body: f.body, StateSchema: f.stateSchema}, true
 }
 
 func (f *fake) Deliver(ctx context.Context, req *pluginpb.DeliverRequest) (*pluginpb.DeliverResponse, error) {

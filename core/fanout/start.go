@@ -142,13 +142,14 @@ func startSnapshot(ctx context.Context, st *store.Store, plugin string, partitio
 	return nil
 }
 
-// storeDescription keeps what the plugin gets, for those who look at the database.
+// storeDescription keeps what the plugin gets and remembers, for those who look at the database.
 func (c *Consumer) storeDescription(ctx context.Context) error {
 	types, err := json.Marshal(c.types)
 	if err != nil {
 		return fmt.Errorf("encode the plugin's events: %w", err)
 	}
-	_, err = c.deps.Store.SQL(ctx).Exec(ctx, `UPDATE avhub_plugins SET events = ?, ordering = ? WHERE id = ?`, types, string(c.order), c.cfg.Name)
+	_, err = c.deps.Store.SQL(ctx).Exec(ctx, `UPDATE avhub_plugins SET events = ?, ordering = ?, state_schema = ? WHERE id = ?`,
+		types, string(c.order), c.stateSchema, c.cfg.Name)
 	if err != nil {
 		return fmt.Errorf("store what the plugin gets: %w", err)
 	}

@@ -161,6 +161,7 @@ type Info struct {
 	Notifies     bool            // every event is an effect of its own
 	KeepsHistory bool            // what is outside tells the way, not only where things stand
 	ConfigSchema json.RawMessage // JSON Schema, draft 2020-12
+	StateSchema  json.RawMessage // of what it remembers for a key; empty: not known
 	Features     []string
 }
 
@@ -214,10 +215,14 @@ func (e *configError) Error() string {
 	return "the connector rejects its configuration: " + strings.Join(lines, "; ")
 }
 
+// maxStateSchema bounds what is stored of a plugin. It is far more than any struct
+// needs.
+const maxStateSchema = 256 << 10
+
 func infoFromWire(d *pluginpb.DescribeResponse) (Info, error) {
 	info := Info{
 		Name: d.GetName(), Version: d.GetVersion(), Summary: d.GetSummary(), Events: d.GetEvents(),
-		Coalesce: d.GetCoalesce(), ConfigSchema: d.GetConfigSchema(), Features: d.GetFeatures(),
+		Coalesce: d.GetCoalesce(), ConfigSchema: d.GetConfigSchema(), StateSchema: d.GetStateSchema(), Features: d.GetFeatures(),
 		Counts:   slices.Contains(d.GetFeatures(), plugin.FeatureCounts),
 		Body:     slices.Contains(d.GetFeatures(), plugin.FeatureBody),
 		Notifies: d.GetNotifies(), KeepsHistory: d.GetKeepsHistory(),
@@ -237,6 +242,12 @@ func infoFromWire(d *pluginpb.DescribeResponse) (Info, error) {
 	}
 	if len(info.ConfigSchema) > 0 && !json.Valid(info.ConfigSchema) {
 		return Info{}, errors.New("the connector's configuration schema is not valid JSON")
+	}
+	if n := len(info.StateSchema); n > maxStateSchema {
+		return Info{}, fmt.Errorf("the connector's schema of its state has %d bytes, and %d are allowed", n, maxStateSchema)
+	}
+	if len(info.StateSchema) > 0 && !json.Valid(info.StateSchema) {
+		return Info{}, errors.New("the connector's schema of its state is not valid JSON")
 	}
 	return info, nil
 }

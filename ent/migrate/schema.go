@@ -690,6 +690,7 @@ var (
 		{Name: "start_position", Type: field.TypeInt64, Default: 0},
 		{Name: "events", Type: field.TypeBytes, Nullable: true},
 		{Name: "ordering", Type: field.TypeString, Default: "", SchemaType: map[string]string{"postgres": "text", "sqlite3": "text"}},
+		{Name: "state_schema", Type: field.TypeBytes, Nullable: true},
 		{Name: "updated_at", Type: field.TypeInt64, Default: 0},
 	}
 	// AvhubPluginsTable holds the schema information for the "avhub_plugins" table.

@@ -29,6 +29,8 @@ const (
 	FieldEvents = "events"
 	// FieldOrdering holds the string denoting the ordering field in the database.
 	FieldOrdering = "ordering"
+	// FieldStateSchema holds the string denoting the state_schema field in the database.
+	FieldStateSchema = "state_schema"
 	// FieldUpdatedAt holds the string denoting the updated_at field in the database.
 	FieldUpdatedAt = "updated_at"
 	// Table holds the table name of the plugin in the database.
@@ -47,6 +49,7 @@ var Columns = []string{
 	FieldStartPosition,
 	FieldEvents,
 	FieldOrdering,
+	FieldStateSchema,
 	FieldUpdatedAt,
 }
 

@@ -107,6 +107,11 @@ func Ordering(v string) predicate.Plugin {
 	return predicate.Plugin(sql.FieldEQ(FieldOrdering, v))
 }
 
+// StateSchema applies equality check predicate on the "state_schema" field. It's identical to StateSchemaEQ.
+func StateSchema(v []byte) predicate.Plugin {
+	return predicate.Plugin(sql.FieldEQ(FieldStateSchema, v))
+}
+
 // UpdatedAt applies equality check predicate on the "updated_at" field. It's identical to UpdatedAtEQ.
 func UpdatedAt(v int64) predicate.Plugin {
 	return predicate.Plugin(sql.FieldEQ(FieldUpdatedAt, v))
@@ -525,6 +530,56 @@ func OrderingEqualFold(v string) predicate.Plugin {
 // OrderingContainsFold applies the ContainsFold predicate on the "ordering" field.
 func OrderingContainsFold(v string) predicate.Plugin {
 	return predicate.Plugin(sql.FieldContainsFold(FieldOrdering, v))
+}
+
+// StateSchemaEQ applies the EQ predicate on the "state_schema" field.
+func StateSchemaEQ(v []byte) predicate.Plugin {
+	return predicate.Plugin(sql.FieldEQ(FieldStateSchema, v))
+}
+
+// StateSchemaNEQ applies the NEQ predicate on the "state_schema" field.
+func StateSchemaNEQ(v []byte) predicate.Plugin {
+	return predicate.Plugin(sql.FieldNEQ(FieldStateSchema, v))
+}
+
+// StateSchemaIn applies the In predicate on the "state_schema" field.
+func StateSchemaIn(vs ...[]byte) predicate.Plugin {
+	return predicate.Plugin(sql.FieldIn(FieldStateSchema, vs...))
+}
+
+// StateSchemaNotIn applies the NotIn predicate on the "state_schema" field.
+func StateSchemaNotIn(vs ...[]byte) predicate.Plugin {
+	return predicate.Plugin(sql.FieldNotIn(FieldStateSchema, vs...))
+}
+
+// StateSchemaGT applies the GT predicate on the "state_schema" field.
+func StateSchemaGT(v []byte) predicate.Plugin {
+	return predicate.Plugin(sql.FieldGT(FieldStateSchema, v))
+}
+
+// StateSchemaGTE applies the GTE predicate on the "state_schema" field.
+func StateSchemaGTE(v []byte) predicate.Plugin {
+	return predicate.Plugin(sql.FieldGTE(FieldStateSchema, v))
+}
+
+// StateSchemaLT applies the LT predicate on the "state_schema" field.
+func StateSchemaLT(v []byte) predicate.Plugin {
+	return predicate.Plugin(sql.FieldLT(FieldStateSchema, v))
+}
+
+// StateSchemaLTE applies the LTE predicate on the "state_schema" field.
+func StateSchemaLTE(v []byte) predicate.Plugin {
+	return predicate.Plugin(sql.FieldLTE(FieldStateSchema, v))
+}
+
+// StateSchemaIsNil applies the IsNil predicate on the "state_schema" field.
+func StateSchemaIsNil() predicate.Plugin {
+	return predicate.Plugin(sql.FieldIsNull(FieldStateSchema))
+}
+
+// StateSchemaNotNil applies the NotNil predicate on the "state_schema" field.
+func StateSchemaNotNil() predicate.Plugin {
+	return predicate.Plugin(sql.FieldNotNull(FieldStateSchema))
 }
 
 // UpdatedAtEQ applies the EQ predicate on the "updated_at" field.

@@ -61,6 +61,7 @@ func (Plugin) Fields() []ent.Field {
 		field.Int64("start_position").Default(0).Comment("where a cursor of it begins that is made anew"),
 		field.Bytes("events").Optional().Comment("JSON: the patterns of the types that it gets"),
 		field.String("ordering").SchemaType(text).Default("").Comment("within what it gets events in order"),
+		field.Bytes("state_schema").Optional().Comment("JSON Schema of what it remembers for a key"),
 		micros("updated_at", "the clock of whoever changed it"),
 	}
 }

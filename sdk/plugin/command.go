@@ -145,6 +145,7 @@ type description struct {
 	Notifies     bool            `json:"notifies"`
 	KeepsHistory bool            `json:"keeps_history"`
 	ConfigSchema json.RawMessage `json:"config_schema"`
+	StateSchema  json.RawMessage `json:"state_schema,omitempty"`
 }
 
 func (p Plugin[C, S]) writeDescription(w io.Writer, format string) error {
@@ -159,7 +160,7 @@ func (p Plugin[C, S]) writeDescription(w io.Writer, format string) error {
 			Name: p.Info.Name, Version: p.Info.Version, Summary: p.Info.Summary,
 			Events: p.Info.Events, Order: p.Info.Order.String(), Coalesce: p.Info.Coalesce, Counts: p.Info.Counts, Body: p.Info.Body,
 			Notifies: p.Info.Notifies, KeepsHistory: p.Info.KeepsHistory,
-			ConfigSchema: srv.describe.GetConfigSchema(),
+			ConfigSchema: srv.describe.GetConfigSchema(), StateSchema: srv.describe.GetStateSchema(),
 		})
 	}
 	sch, err := schema.Of[C]()

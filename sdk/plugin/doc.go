@@ -97,7 +97,10 @@
 //
 // What *S holds is remembered for each key: at most 64 KiB of JSON. It is
 // committed together with the verdict and the progress, so it never disagrees
-// with them. It stands in the team's database, so it is no place for secrets.
+// with them. It stands in the team's database, so it is a poor place for secrets:
+// those that must be there are tagged secret:"true", as in a configuration, and
+// operators who look at states do not see them unless they insist. Of a type that
+// package schema cannot describe they see no text at all.
 //
 // # Testing
 //

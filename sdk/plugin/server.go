@@ -64,6 +64,7 @@ func newServer[C, S any](p Plugin[C, S], stderr io.Writer) (*server[C, S], error
 		return nil, fmt.Errorf("encoding the zero state %v as JSON: %w", reflect.TypeFor[S](), err)
 	}
 	var features []string
+	stateless := reflect.TypeFor[S]().Size() == 0
 	if p.Info.Counts {
 		features = append(features, FeatureCounts)
 	}
@@ -75,7 +76,7 @@ func newServer[C, S any](p Plugin[C, S], stderr io.Writer) (*server[C, S], error
 		p:         p,
 		log:       newLogger(maskedWriter{m, stderr}),
 		mask:      m,
-		stateless: reflect.TypeFor[S]().Size() == 0,
+		stateless: stateless,
 		zeroState: zero,
 		describe: &pluginpb.DescribeResponse{
 			Name:         p.Info.Name,
@@ -87,9 +88,28 @@ func newServer[C, S any](p Plugin[C, S], stderr io.Writer) (*server[C, S], error
 			Notifies:     p.Info.Notifies,
 			KeepsHistory: p.Info.KeepsHistory,
 			ConfigSchema: js,
+			StateSchema:  stateSchema[S](stateless),
 			Features:     features,
 		},
 	}, nil
+}
+
+// stateSchema is what the tags of the state say. JSON carries more than a schema
+// can be made of, such as a type that contains itself: then there is none, and the
+// hub hides all text.
+func stateSchema[S any](stateless bool) []byte {
+	if stateless {
+		return nil
+	}
+	sch, err := schema.Of[S]()
+	if err != nil {
+		return nil
+	}
+	js, err := sch.JSONSchema()
+	if err != nil {
+		return nil
+	}
+	return js
 }
 
 func (s *server[C, S]) Describe(context.Context, *pluginpb.DescribeRequest) (*pluginpb.DescribeResponse, error) {

@@ -253,7 +253,11 @@ type DescribeResponse struct {
 	// Every event is an effect of its own, such as a message or a line of a log.
 	Notifies bool `protobuf:"varint,9,opt,name=notifies,proto3" json:"notifies,omitempty"`
 	// What is outside tells the way that things took, not only where they stand.
-	KeepsHistory  bool `protobuf:"varint,10,opt,name=keeps_history,json=keepsHistory,proto3" json:"keeps_history,omitempty"`
+	KeepsHistory bool `protobuf:"varint,10,opt,name=keeps_history,json=keepsHistory,proto3" json:"keeps_history,omitempty"`
+	// JSON Schema (draft 2020-12) of what the connector remembers for a key;
+	// members that hold secrets carry "writeOnly": true, and the hub never shows
+	// them unasked. Empty: nothing is known of it, so all text in it is hidden.
+	StateSchema   []byte `protobuf:"bytes,11,opt,name=state_schema,json=stateSchema,proto3" json:"state_schema,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -356,6 +360,13 @@ func (x *DescribeResponse) GetKeepsHistory() bool {
 		return x.KeepsHistory
 	}
 	return false
+}
+
+func (x *DescribeResponse) GetStateSchema() []byte {
+	if x != nil {
+		return x.StateSchema
+	}
+	return nil
 }
 
 type ConfigureRequest struct {
@@ -1285,7 +1296,7 @@ var File_connector_proto protoreflect.FileDescriptor
 const file_connector_proto_rawDesc = "" +
 	"\n" +
 	"\x0fconnector.proto\x12\x0favhub.plugin.v1\"\x11\n" +
-	"\x0fDescribeRequest\"\xbe\x02\n" +
+	"\x0fDescribeRequest\"\xe1\x02\n" +
 	"\x10DescribeResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x18\n" +
@@ -1297,7 +1308,8 @@ const file_connector_proto_rawDesc = "" +
 	"\bfeatures\x18\b \x03(\tR\bfeatures\x12\x1a\n" +
 	"\bnotifies\x18\t \x01(\bR\bnotifies\x12#\n" +
 	"\rkeeps_history\x18\n" +
-	" \x01(\bR\fkeepsHistory\"C\n" +
+	" \x01(\bR\fkeepsHistory\x12!\n" +
+	"\fstate_schema\x18\v \x01(\fR\vstateSchema\"C\n" +
 	"\x10ConfigureRequest\x12\x16\n" +
 	"\x06config\x18\x01 \x01(\fR\x06config\x12\x17\n" +
 	"\adry_run\x18\x02 \x01(\bR\x06dryRun\"R\n" +
