@@ -40,11 +40,14 @@ type Deps struct {
 	Ready func(ctx context.Context) []Check
 	// Gatherer has the metrics; nil: prometheus.DefaultGatherer.
 	Gatherer prometheus.Gatherer
-	// API answers below /api/, for GET and HEAD from those who show the token;
-	// nil: there is nothing.
+	// API answers below /api/, to those who show the token if there is one; Entitled
+	// tells it whether they did. nil: there is nothing.
 	API http.Handler
 	Log zerolog.Logger
 }
+
+// apiRoot is the path below which Deps.API answers.
+const apiRoot = "/api/"
 
 // handler is the admin listener's http.Handler.
 type handler struct {
@@ -63,7 +66,7 @@ type handler struct {
 //	GET /api/…    what Deps.API answers; needs the token if one is configured
 //
 // A wrong token gets 401, another path 404, another method than GET and HEAD
-// 405, and without a token configured a Host that is not this machine 403.
+// 405 outside the API, and without a token configured a Host that is not this machine 403.
 func New(deps Deps) http.Handler {
 	if deps.Gatherer == nil {
 		deps.Gatherer = prometheus.DefaultGatherer
@@ -95,7 +98,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Refuse(w, http.StatusNotFound, "not_found", "there is nothing here; GET / tells what there is")
 		return
 	}
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+	api := h.deps.API != nil && strings.HasPrefix(r.URL.Path, apiRoot)
+	if r.Method != http.MethodGet && r.Method != http.MethodHead && !api {
 		w.Header().Set("Allow", "GET, HEAD")
 		Refuse(w, http.StatusMethodNotAllowed, "method_not_allowed", "only GET and HEAD are answered here")
 		return
@@ -114,7 +118,7 @@ func (h *handler) route(path string) http.HandlerFunc {
 	case "/metrics":
 		return h.scrape
 	}
-	if h.deps.API != nil && strings.HasPrefix(path, "/api/") {
+	if h.deps.API != nil && strings.HasPrefix(path, apiRoot) {
 		return h.api
 	}
 	return nil
@@ -127,7 +131,7 @@ func (h *handler) index(w http.ResponseWriter, _ *http.Request) {
 	}
 	api := ""
 	if h.deps.API != nil {
-		api = "  /api/v1/  the mirror, described by /api/v1/openapi.json; " + access + "\n"
+		api = "  /api/v1/  the mirror and plugins, described by /api/v1/openapi.json; " + access + "\n"
 	}
 	text(w, http.StatusOK, "This is the admin listener of avhub.\n\n"+
 		"  /healthz  whether the process answers\n"+
@@ -142,12 +146,12 @@ func (h *handler) health(w http.ResponseWriter, _ *http.Request) {
 func (h *handler) ready(w http.ResponseWriter, r *http.Request) {
 	// A wrong token is refused rather than treated as none: whoever sends one
 	// wants to see the checks, and must learn that it is wrong.
-	entitled := !h.guard.token
+	all := !h.guard.token
 	if h.guard.token && r.Header.Get("Authorization") != "" {
 		if !h.guard.authorized(w, r) {
 			return
 		}
-		entitled = true
+		all = true
 	}
 	checks := []Check{}
 	if h.deps.Ready != nil {
@@ -161,7 +165,7 @@ func (h *handler) ready(w http.ResponseWriter, r *http.Request) {
 			status, word = http.StatusServiceUnavailable, "not ready\n"
 		}
 	}
-	if !entitled {
+	if !all {
 		text(w, status, word)
 		return
 	}
@@ -179,7 +183,20 @@ func (h *handler) api(w http.ResponseWriter, r *http.Request) {
 	if h.guard.token && !h.guard.authorized(w, r) {
 		return
 	}
+	if h.guard.token {
+		r = r.WithContext(context.WithValue(r.Context(), entitled{}, true))
+	}
 	h.deps.API.ServeHTTP(w, r)
+}
+
+// entitled marks the context of a request that has shown the token.
+type entitled struct{}
+
+// Entitled tells whether the request of a context has shown the token. Without one
+// configured nobody is: who may read on this machine is not asked who they are.
+func Entitled(ctx context.Context) bool {
+	is, _ := ctx.Value(entitled{}).(bool)
+	return is
 }
 
 func text(w http.ResponseWriter, status int, body string) {

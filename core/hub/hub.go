@@ -113,7 +113,8 @@ func New(ctx context.Context, cfg *config.Config, opts Options) (_ *Hub, err err
 		return nil, err
 	}
 	h.admin = admin.New(admin.Deps{
-		Token: cfg.Admin.Token, Ready: h.ready, Gatherer: h.metrics, API: api.New(ask.New(h.store), opts.Log), Log: opts.Log,
+		Token: cfg.Admin.Token, Ready: h.ready, Gatherer: h.metrics, Log: opts.Log,
+		API: api.New(ask.New(h.store), Operator(h.store, h.journal), opts.Log),
 	})
 	return h, nil
 }

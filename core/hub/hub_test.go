@@ -52,6 +52,9 @@ func TestMain(m *testing.M) {
 			},
 		}.Main()
 		return
+	case "remembers":
+		remembersMain()
+		return
 	case "revoked":
 		plugin.Plugin[struct{}, struct{}]{
 			Info: plugin.Info{Name: "revoked", Version: "1", Summary: "halts", Events: []string{"*"}},

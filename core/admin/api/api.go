@@ -2,7 +2,9 @@
 // page by page, and single rows with what belongs to them. Which there are it
 // takes from core/mirror/ask, and so does the OpenAPI document that describes it.
 //
-// It only reads. Who may ask is for the admin listener to decide, which serves it.
+// It also shows plugins and steers them, through an Operator. Who may ask is for the
+// admin listener to decide, which serves it; changes are for those who have shown a
+// token.
 package api
 
 import (
@@ -60,23 +62,37 @@ func (f *failure) Error() string { return f.text }
 
 func bad(why reason, text string) error { return &failure{http.StatusBadRequest, why, text} }
 
-// API is the http.Handler. It expects requests of the methods GET and HEAD.
+// API is the http.Handler.
 type API struct {
-	asker *ask.Asker
-	log   zerolog.Logger
-	turns chan struct{}
-	doc   []byte
+	asker    *ask.Asker
+	operator Operator
+	log      zerolog.Logger
+	turns    chan struct{}
+	doc      []byte
 
 	patience, longest time.Duration
 }
 
 // New returns the handler of all paths below Root.
-func New(asker *ask.Asker, log zerolog.Logger) *API {
-	return &API{asker: asker, log: log, turns: make(chan struct{}, atOnce), doc: Document(), patience: patience, longest: longest}
+func New(asker *ask.Asker, operator Operator, log zerolog.Logger) *API {
+	return &API{asker: asker, operator: operator, log: log, turns: make(chan struct{}, atOnce), doc: Document(), patience: patience, longest: longest}
 }
 
 // ServeHTTP answers one request.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	path, _ := strings.CutPrefix(r.URL.EscapedPath(), Root)
+	op, args, methods := findOperation(r.Method, path)
+	switch reads := r.Method == http.MethodGet || r.Method == http.MethodHead; {
+	case op != nil:
+		a.operate(w, r, op, args)
+		return
+	case methods != nil:
+		a.notHere(w, r, methods...)
+		return
+	case !reads:
+		a.notHere(w, r, http.MethodGet, http.MethodHead)
+		return
+	}
 	body, err := a.answer(w, r)
 	if err != nil {
 		a.refuse(w, r, err)
@@ -142,7 +158,7 @@ func (a *API) list(ctx context.Context, header http.Header, r *ask.Resource, p p
 		}
 		limit = n
 	}
-	after, err := openCursor(r, filters, p["cursor"])
+	after, err := openCursor(r.Path, filters, p["cursor"])
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +176,7 @@ func (a *API) list(ctx context.Context, header http.Header, r *ask.Resource, p p
 		page.Data = []ask.Row{}
 	}
 	if found.More {
-		next := makeCursor(r, filters, found.Rows[len(found.Rows)-1].Key())
+		next := makeCursor(r.Path, filters, found.Rows[len(found.Rows)-1].Key())
 		page.Next = &next
 		header.Set("Link", "<"+Root+r.Path+"?"+p.with("cursor", next)+`>; rel="next"`)
 	}

@@ -14,6 +14,9 @@ import (
 
 	"github.com/avhub/avhub/core/admin"
 	"github.com/avhub/avhub/core/admin/api"
+	"github.com/avhub/avhub/core/hub"
+	"github.com/avhub/avhub/core/journal"
+	"github.com/avhub/avhub/core/mirror"
 	"github.com/avhub/avhub/core/mirror/ask"
 	"github.com/avhub/avhub/core/store"
 	"github.com/avhub/avhub/internal/mirrortest"
@@ -34,7 +37,7 @@ func open(t *testing.T, url, token string) *site {
 	t.Helper()
 	s := &site{store: storetest.Open(t, url), log: &bytes.Buffer{}}
 	mirrortest.Fill(t, s.store)
-	s.api = api.New(ask.New(s.store), zerolog.New(zerolog.SyncWriter(s.log)))
+	s.api = api.New(ask.New(s.store), hub.Operator(s.store, journal.New(s.store, mirror.New(s.store, mirror.Options{}), journal.Options{})), zerolog.New(zerolog.SyncWriter(s.log)))
 	srv := httptest.NewServer(admin.New(admin.Deps{Token: token, API: s.api, Gatherer: prometheus.NewRegistry()}))
 	t.Cleanup(srv.Close)
 	s.url = srv.URL

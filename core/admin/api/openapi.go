@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/avhub/avhub/core/mirror/ask"
@@ -36,6 +37,8 @@ func Document() []byte {
 		paths[Root+r.Path] = object{"get": listOperation(r, name)}
 		paths[Root+r.Path+"/{id}"] = object{"get": showOperation(r, name, detail)}
 	}
+	addOperations(paths)
+	maps.Copy(schemas, operationSchemas())
 	paths[Root+documentPath] = object{"get": object{
 		"operationId": "getDocument", "summary": "This document", "tags": []string{"document"},
 		"responses": responses("This document.", object{"type": "object"}, false, "304", "400", "401", "403"),
@@ -43,10 +46,11 @@ func Document() []byte {
 	text, err := json.MarshalIndent(object{
 		"openapi": "3.1.0",
 		"info": object{
-			"title": "The mirror of avhub", "version": "1",
+			"title": "The mirror and the plugins of avhub", "version": "1",
 			"license": object{"name": "Apache-2.0", "identifier": "Apache-2.0"},
 			"description": "What avhub knows of AuthVital's organizations, people, applications and all that ties them together. " +
-				"It can be read, not written. HEAD is answered wherever GET is; any other method gets 405.",
+				"The mirror can be read, not written. Plugins and their deliveries can be steered, too, by those who show the token. " +
+				"HEAD is answered wherever GET is.",
 		},
 		"servers":  []any{object{"url": "/", "description": "The admin listener of a hub."}},
 		"security": []any{object{"token": []any{}}, object{}},
@@ -252,8 +256,11 @@ func errorResponses() object {
 		"304": object{"description": "What If-None-Match names still holds.", "headers": object{"ETag": ref("headers", "ETag")}},
 		"400": failed("A parameter that there is not (unknown_parameter), a value that it does not take (bad_value), a relation that there is not (unknown_relation), a cursor that is broken or of another list (bad_cursor)."),
 		"401": unauthorized,
-		"403": failed("Without a token configured, the Host is not this machine (unknown_host)."),
-		"404": failed("There is no such row (not_found)."),
+		"403": failed("Without a token configured, the Host is not this machine (unknown_host), or something would be changed (token_required)."),
+		"404": failed("There is no such row, plugin, state or replay (not_found)."),
+		"409": failed("As things stand this cannot be done; the text says why (conflict)."),
+		"413": failed("The body is too large (too_large)."),
+		"415": failed("The body is not said to be application/json (unsupported_media_type)."),
 		"503": unavailable,
 	}
 }

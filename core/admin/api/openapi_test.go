@@ -79,6 +79,15 @@ func (d document) get(t *testing.T, path string) node {
 	return item["get"].(node)
 }
 
+// eachOperation goes through all paths and methods.
+func (d document) eachOperation(do func(path, method string, op node)) {
+	for path, item := range d.root["paths"].(node) {
+		for method, op := range item.(node) {
+			do(path, method, op.(node))
+		}
+	}
+}
+
 func TestTheDocumentIsWellFormed(t *testing.T) {
 	t.Parallel()
 	d := readDocument(t)
@@ -119,8 +128,7 @@ func TestTheDocumentIsWellFormed(t *testing.T) {
 		}
 	}
 	operations := map[string]bool{}
-	for path, item := range d.root["paths"].(node) {
-		op := item.(node)["get"].(node)
+	d.eachOperation(func(path, method string, op node) {
 		id, _ := op["operationId"].(string)
 		if id == "" || operations[id] || op["summary"] == "" {
 			t.Errorf("%s: operationId %q is missing or there twice, or there is no summary", path, id)
@@ -139,15 +147,17 @@ func TestTheDocumentIsWellFormed(t *testing.T) {
 				t.Errorf("%s: %s is a parameter of another path, or not required", path, name)
 			}
 		}
-		if strings.Contains(path, "{id}") && !in["id"] {
-			t.Errorf("%s does not say what id is", path)
+		for _, name := range regexp.MustCompile(`{(\w+)}`).FindAllStringSubmatch(path, -1) {
+			if !in[name[1]] {
+				t.Errorf("%s does not say what %s is", path, name[1])
+			}
 		}
 		for status, response := range op["responses"].(node) {
 			if d.resolve(t, response.(node))["description"] == "" {
 				t.Errorf("%s: %s has no description", path, status)
 			}
 		}
-	}
+	})
 }
 
 // What is in the document is served, and what is served is in the document.
@@ -159,20 +169,26 @@ func TestTheDocumentHasEveryPathAndParameter(t *testing.T) {
 	for _, r := range ask.Resources() {
 		want = append(want, api.Root+r.Path, api.Root+r.Path+"/{id}")
 	}
+	for _, of := range []string{
+		"plugins", "plugins/{name}", "plugins/{name}/state", "plugins/{name}/state/{key}", "plugins/{name}/pause", "plugins/{name}/resume",
+		"plugins/{name}/restart", "replays", "replays/{id}", "deliveries", "deliveries/retry", "deliveries/discard",
+	} {
+		want = append(want, api.Root+of)
+	}
 	slices.Sort(want)
 	if got := slices.Sorted(maps.Keys(d.root["paths"].(node))); !slices.Equal(got, want) {
 		t.Errorf("the document has the paths\n%v\nand the API\n%v", got, want)
 	}
 	known := regexp.MustCompile(`known are (.*)`)
-	for _, path := range want {
+	d.eachOperation(func(path, method string, op node) {
 		var names []string
-		params, _ := d.get(t, path)["parameters"].([]any)
+		params, _ := op["parameters"].([]any)
 		for _, p := range params {
 			if p := p.(node); p["in"] == "query" {
 				names = append(names, p["name"].(string))
 			}
 		}
-		got := s.get(t, strings.Replace(path, "{id}", "x", 1)+"?no-such-parameter=1")
+		got := s.do(t, strings.ToUpper(method), strings.NewReplacer("{id}", "1", "{name}", "p", "{key}", "k").Replace(path)+"?no-such-parameter=1")
 		got.refused(t, 400, "unknown_parameter", "")
 		var told struct{ Error string }
 		if err := json.Unmarshal([]byte(got.body), &told); err != nil {
@@ -185,7 +201,7 @@ func TestTheDocumentHasEveryPathAndParameter(t *testing.T) {
 		if strings.Join(names, ", ") != served {
 			t.Errorf("%s: the document has the parameters %v, the API %q", path, names, served)
 		}
-	}
+	})
 }
 
 // Real answers, of rows with everything that belongs to them and of errors, are

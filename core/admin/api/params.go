@@ -8,8 +8,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-
-	"github.com/avhub/avhub/core/mirror/ask"
 )
 
 // params are the query parameters of a request, each given once.
@@ -70,10 +68,10 @@ func cut(text string) string {
 // that another list gave, which would show a page from anywhere.
 const sumSize = 8
 
-func cursorSum(r *ask.Resource, filters map[string]string, after string) []byte {
+func cursorSum(list string, filters map[string]string, after string) []byte {
 	h := sha256.New()
 	part := func(text string) { fmt.Fprintf(h, "%d:%s", len(text), text) }
-	part(r.Path)
+	part(list)
 	for _, name := range slices.Sorted(maps.Keys(filters)) {
 		part(name)
 		part(filters[name])
@@ -82,19 +80,19 @@ func cursorSum(r *ask.Resource, filters map[string]string, after string) []byte 
 	return h.Sum(nil)[:sumSize]
 }
 
-func makeCursor(r *ask.Resource, filters map[string]string, after string) string {
-	return base64.RawURLEncoding.EncodeToString(append(cursorSum(r, filters, after), after...))
+func makeCursor(list string, filters map[string]string, after string) string {
+	return base64.RawURLEncoding.EncodeToString(append(cursorSum(list, filters, after), after...))
 }
 
 // openCursor returns the key behind which the page begins; empty for no cursor.
-func openCursor(r *ask.Resource, filters map[string]string, cursor string) (string, error) {
+func openCursor(list string, filters map[string]string, cursor string) (string, error) {
 	if cursor == "" {
 		return "", nil
 	}
 	raw, err := base64.RawURLEncoding.DecodeString(cursor)
 	if err == nil && len(raw) > sumSize {
 		after := string(raw[sumSize:])
-		if string(cursorSum(r, filters, after)) == string(raw[:sumSize]) {
+		if string(cursorSum(list, filters, after)) == string(raw[:sumSize]) {
 			return after, nil
 		}
 	}
