@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/avhub/avhub/core/event"
+	"github.com/avhub/avhub/core/journal"
 	"github.com/avhub/avhub/core/plugin"
 	"github.com/avhub/avhub/core/store"
 )
@@ -112,9 +113,9 @@ func (l *Leases) repartition(ctx context.Context, name string, partitions int, k
 	if l.store.Dialect() == store.Postgres {
 		lock = " FOR UPDATE"
 	}
-	var before, was = 0, ""
-	err := db.Query(ctx, func(rows *sql.Rows) error { return rows.Scan(&before, &was) },
-		`SELECT partitions, keyed_by FROM avhub_plugins WHERE id = ?`+lock, name)
+	var before, was, start = 0, "", int64(0)
+	err := db.Query(ctx, func(rows *sql.Rows) error { return rows.Scan(&before, &was, &start) },
+		`SELECT partitions, keyed_by, start_position FROM avhub_plugins WHERE id = ?`+lock, name)
 	if err != nil || before == 0 {
 		return false, err
 	}
@@ -153,8 +154,12 @@ func (l *Leases) repartition(ctx context.Context, name string, partitions int, k
 	if err != nil || !free {
 		return false, err
 	}
-	if seen < before {
-		lowest = 0 // a cursor that is missing has settled nothing
+	if seen < before { // a cursor that is missing has settled nothing of what there is
+		first, err := journal.Hold(ctx, l.store)
+		if err != nil {
+			return false, err
+		}
+		lowest = max(start, first-1)
 	}
 	raw, err := append(old, floor{before, was, positions}).above(lowest).encode()
 	if err != nil {

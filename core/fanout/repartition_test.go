@@ -227,3 +227,38 @@ func TestAPluginOfTotalOrderIsNotDivided(t *testing.T) {
 		}
 	})
 }
+
+// A cursor that is missing begins where the journal does: what was pruned cannot
+// be had any more.
+func TestLaw8_DividingKeysAnewWithACursorMissingBeginsWhereTheJournalDoes(t *testing.T) {
+	onBoth(t, func(t *testing.T, b *bundle) {
+		l := &ledger{times: map[string]int{}}
+		l.fail()
+		b.plugin.deliver = l.deliver
+		ctx := context.Background()
+		hub := fanout.NewLeases(b.store, fanout.LeaseOptions{Hub: "h", Name: "h"})
+		must(t, hub.Create(ctx, "p", 2))
+		for n := range 10 {
+			b.appendMember(fmt.Sprint("t", n), "u", fmt.Sprintf("t%d-u-%02d", n, n))
+		}
+		for _, statement := range []string{
+			`DELETE FROM avhub_events WHERE position <= 4`,
+			`INSERT INTO avhub_counters (name, value) VALUES ('journal_first', 5) ON CONFLICT (name) DO UPDATE SET value = 5`,
+			`DELETE FROM avhub_cursors WHERE id = 'p/1'`,
+			`UPDATE avhub_cursors SET position = 4`,
+		} {
+			if _, err := b.store.SQL(ctx).Exec(ctx, statement); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if done, err := hub.Repartition(ctx, "p", 3, ""); err != nil || !done {
+			t.Fatalf("keys were not divided anew: %v", err)
+		}
+		for p := range 3 {
+			lease := b.acquire(hub, p, 3)
+			b.start(func(c *fanout.Config, d *fanout.Deps) { c.Partition, c.Partitions, d.Lease = p, 3, lease })
+		}
+		b.until("everything is applied", b.settled)
+		l.check(t, 6)
+	})
+}
