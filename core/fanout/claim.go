@@ -140,10 +140,13 @@ func (c *Consumer) watchLease() (stop func()) {
 // abandon waits for the calls in flight, whose verdicts cannot be committed any
 // more: whoever works on the partition next must not meet them.
 func (c *Consumer) abandon() {
-	for c.batches+c.runs > 0 {
-		if b := <-c.results; b.run != nil || b.letters != nil {
+	for c.busy() {
+		switch b := <-c.results; {
+		case b.replay != nil:
+			b.replay.flying = false
+		case b.aside():
 			c.runs--
-		} else {
+		default:
 			c.batches--
 		}
 	}

@@ -20,7 +20,7 @@ func (c *Consumer) finish(why error) error {
 			return errors.Join(why, err)
 		}
 	}
-	for c.batches+c.runs > 0 || c.replay != nil && c.replay.flying {
+	for c.busy() {
 		select {
 		case b := <-c.results:
 			if err := c.take(ctx, b); err != nil {
