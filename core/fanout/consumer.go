@@ -96,6 +96,9 @@ func New(cfg Config, deps Deps) *Consumer {
 	if deps.Now == nil {
 		deps.Now = store.Now
 	}
+	if deps.Company == nil {
+		deps.Company = &Company{}
+	}
 	if deps.Metrics == nil {
 		deps.Metrics = NewMetrics(nil)
 	}
@@ -137,6 +140,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	}
 	defer c.watchLease()()
 	defer c.deps.Metrics.forget(c.cfg)
+	defer c.deps.Company.yield(c)
 	if err := c.waitBackfill(ctx); err != nil {
 		return ignoreEnd(ctx, err)
 	}
@@ -197,6 +201,7 @@ func (c *Consumer) loop(ctx context.Context) error {
 	defer timer.Stop()
 	for ctx.Err() == nil {
 		wake := c.deps.Journal.Wake() // before reading, so that no event is missed
+		company := c.deps.Company.wakes()
 		if c.isHalted() {
 			return c.finish(ErrHalted)
 		}
@@ -209,6 +214,7 @@ func (c *Consumer) loop(ctx context.Context) error {
 		case <-c.lease.Lost():
 			return c.finish(ErrFenced)
 		case <-wake:
+		case <-company:
 		case <-timer.C:
 		case got := <-c.reads:
 			c.takeRead(got)

@@ -96,6 +96,9 @@ type Deps struct {
 	Hub     string // names this process as the owner of cursors
 	Log     zerolog.Logger
 	Metrics *Metrics
+	// Company is shared by the consumers whose Plugin is one process; nil: it is this
+	// consumer's alone.
+	Company *Company
 	// Restarts is told of wishes to start the process anew; nil: they are left to
 	// others.
 	Restarts *Restarts

@@ -18,6 +18,7 @@ import (
 type mortal struct {
 	fake
 	poison string // empty: everything is
+	slow   string // an event that the plugin takes long for, unless it dies meanwhile
 
 	mu        sync.Mutex
 	mended    bool
@@ -41,10 +42,14 @@ func (m *mortal) Deliver(ctx context.Context, req *pluginpb.DeliverRequest) (*pl
 	life := m.life
 	kills := !m.mended && (m.poison == "" || slices.ContainsFunc(req.GetEvents(), func(ev *pluginpb.Event) bool { return ev.GetId() == m.poison }))
 	m.mu.Unlock()
+	long := 2 * time.Millisecond
+	if slices.ContainsFunc(req.GetEvents(), func(ev *pluginpb.Event) bool { return ev.GetId() == m.slow }) {
+		long = 200 * time.Millisecond
+	}
 	// The others are in the middle of it when it happens.
 	select {
 	case <-life:
-	case <-time.After(2 * time.Millisecond):
+	case <-time.After(long):
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -42,8 +42,11 @@ func (c *Consumer) send(b *batch) {
 	} else if b.trial != nil {
 		c.hanging++
 	}
+	quiet := c.deps.Company.begin()
 	c.launch(b, func() {
 		b.resp, b.err = c.call(b)
+		b.quiet = quiet()
+		c.deps.Company.end()
 		c.results <- b // has room for all calls in flight
 	})
 }

@@ -114,7 +114,7 @@ func (c *Consumer) suspect(b *batch, reason string, now time.Time, ch *changes) 
 	}
 	t.items = b.items // without what was settled already, or did not fit
 	died := errors.Is(b.err, plugin.ErrCrashed)
-	proof := died && b.exclusive // nothing else was under way
+	proof := died && b.exclusive && b.quiet // nothing else was under way
 	t.died = died
 	t.failures = append(t.failures, Failure{now, reason})
 	if c.atFault(b, died, proof, reason, now, ch) {
@@ -245,11 +245,17 @@ func (c *Consumer) tryTrials() (alone bool) {
 	if c.proving {
 		return true
 	}
+	if !c.searches() {
+		c.deps.Company.yield(c)
+	}
+	if c.deps.Company.claimed(c) {
+		return true
+	}
 	for i := 0; i < len(c.trials); i++ {
 		if !c.trials[i].died {
 			continue
 		}
-		if c.busy() {
+		if !c.deps.Company.claim(c) || c.busy() {
 			return true
 		}
 		t := c.trials[i]
@@ -259,6 +265,7 @@ func (c *Consumer) tryTrials() (alone bool) {
 		}
 		i--
 	}
+	c.deps.Company.yield(c) // nothing of them was left to deliver
 	for i := 0; i < len(c.trials) && c.hanging < hangsInFlight && c.runs < c.limits.lanesInFlight; i++ {
 		t := c.trials[i]
 		if slices.ContainsFunc(t.items, func(it *item) bool { return c.flying[it.key] }) {

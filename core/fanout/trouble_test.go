@@ -32,8 +32,11 @@ func TestLaw6_AnOutageOfThePluginsWorldBurnsNobodysAttempts(t *testing.T) {
 		var down atomic.Bool
 		var ahead atomic.Int64 // of the clock
 		now := func() time.Time { return store.Now().Add(time.Duration(ahead.Load())) }
-		most := 0
+		// Calls that were under way when the breaker opened, four of the main stream
+		// and eight of lanes, are no probes.
+		const underWay = 12
 		var mu sync.Mutex
+		calls, probes, most := 0, -1, 0
 		b.plugin.call = func(ctx context.Context, req *pluginpb.DeliverRequest) (*pluginpb.DeliverResponse, error) {
 			inner := &fake{deliver: func(ev *pluginpb.Event, _ []byte) (*pluginpb.Verdict, []byte) {
 				b.plugin.mu.Lock()
@@ -45,7 +48,7 @@ func TestLaw6_AnOutageOfThePluginsWorldBurnsNobodysAttempts(t *testing.T) {
 				return applied(), nil
 			}}
 			mu.Lock()
-			if down.Load() && b.state() == fanout.BreakerOpen {
+			if calls++; probes >= 0 && calls > probes && down.Load() {
 				most = max(most, len(req.GetEvents()))
 			}
 			mu.Unlock()
@@ -62,6 +65,9 @@ func TestLaw6_AnOutageOfThePluginsWorldBurnsNobodysAttempts(t *testing.T) {
 			b.append(fmt.Sprintf("t%d", i%tenants), fmt.Sprintf("e%d", i), "{}")
 		}
 		b.until("the breaker opens", func() bool { return b.state() == fanout.BreakerOpen })
+		mu.Lock()
+		probes = calls + underWay
+		mu.Unlock()
 		if p := b.progress(); !strings.Contains(p.Reason, "the world is closed") || !strings.Contains(p.Reason, "tenants failed") {
 			t.Errorf("reason %q", p.Reason)
 		}
@@ -69,6 +75,12 @@ func TestLaw6_AnOutageOfThePluginsWorldBurnsNobodysAttempts(t *testing.T) {
 		ahead.Add(int64(48 * time.Hour))
 		seen := len(b.plugin.delivered())
 		b.until("probes of another key each", func() bool {
+			ahead.Add(int64(time.Minute))
+			mu.Lock()
+			defer mu.Unlock()
+			if calls <= probes {
+				return false
+			}
 			ids := b.plugin.delivered()[seen:]
 			return len(slices.Compact(slices.Sorted(slices.Values(ids)))) >= 5
 		})
@@ -293,5 +305,44 @@ func TestLaw6_AnEventThatHangsHoldsUpItsKeyAlone(t *testing.T) {
 		if got := stateOf(t, b, "tenant:t5"); got != want.String() {
 			t.Errorf("applied %s, want %s", got, want.String())
 		}
+	})
+}
+
+// The partitions of a plugin share its process on a hub, and die together. The
+// event that another partition's deaths meet again and again is not the culprit.
+func TestLaw6_APoisonousEventCostsOtherPartitionsNothing(t *testing.T) {
+	onBoth(t, func(t *testing.T, b *bundle) {
+		const partitions = 4
+		p := newMortal("poison")
+		inPartition := func(part, from int) string { // a tenant
+			for n := from; ; n++ {
+				if key := fmt.Sprintf("t%d", n); fanout.Slot("tenant:"+key)%partitions == part {
+					return key
+				}
+			}
+		}
+		for n := range 250 {
+			b.append(inPartition(0, 0), fmt.Sprintf("before%d", n), "{}")
+		}
+		b.append(inPartition(0, 0), "poison", "{}")
+		p.slow = "slow"
+		b.append(inPartition(1, 100), "other", "{}")
+		b.append(inPartition(1, 0), "slow", "{}")
+		for part := 2; part < partitions; part++ {
+			for n := range 20 {
+				b.append(inPartition(part, 0), fmt.Sprintf("part%d-%d", part, n), "{}")
+			}
+		}
+		company := &fanout.Company{}
+		for part := range partitions {
+			b.start(func(c *fanout.Config, d *fanout.Deps) {
+				c.Partition, c.Partitions, d.Plugin, d.Company = part, partitions, p, company
+			})
+		}
+		b.until("all is settled", b.settled)
+		if d := b.trouble().DeadLetters; len(d) != 1 || d[0].EventID != "poison" {
+			t.Fatalf("dead letters %+v", d)
+		}
+		t.Logf("it died %d times", p.deaths())
 	})
 }

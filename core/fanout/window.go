@@ -205,7 +205,8 @@ type batch struct {
 	replay    *replayRun    // set: a replay's batch
 	letters   []*DeadLetter // set: dead letters that an operator retries, by item
 	trial     *trial        // set: these are suspects
-	exclusive bool          // nothing else is under way
+	exclusive bool          // nothing else of this consumer is under way
+	quiet     bool          // nor was anything else of the process
 	probe     bool          // the breaker is open
 	hash      string        // of the configuration in force when it was sent
 	sent      time.Time

@@ -17,12 +17,18 @@ func (c *Consumer) work(ctx context.Context) error {
 	}
 	c.more = false
 	if c.paused {
+		c.deps.Company.yield(c)
 		return c.rest(ctx)
 	}
 	if !c.ready(ctx) {
+		c.deps.Company.yield(c)
 		return c.flush(ctx, now)
 	}
 	if c.breaker.isOpen() {
+		c.deps.Company.yield(c)
+		if c.deps.Company.claimed(c) {
+			return c.flush(ctx, now)
+		}
 		if err := c.probe(ctx, now); err != nil {
 			return err
 		}
@@ -84,9 +90,15 @@ func (c *Consumer) flush(ctx context.Context, now time.Time) error {
 	return c.noteAhead(ctx, now)
 }
 
-// alone tells that suspects wait to be delivered while nothing else is under way.
+// alone tells that suspects, of this partition or another one, wait to be
+// delivered while nothing else is under way.
 func (c *Consumer) alone() bool {
-	return slices.ContainsFunc(c.trials, func(t *trial) bool { return t.died }) || c.proving
+	return c.searches() || c.proving || c.deps.Company.claimed(c)
+}
+
+// searches tells whether there are suspects of a death.
+func (c *Consumer) searches() bool {
+	return slices.ContainsFunc(c.trials, func(t *trial) bool { return t.died })
 }
 
 func (c *Consumer) dispatch() {

@@ -42,6 +42,8 @@ type delivered struct {
 	start   fanout.Start // where it begins if it is new to the database
 	// restarts counts operators' wishes to start its process anew.
 	restarts *fanout.Restarts
+	// company is what the consumers of its partitions know of each other.
+	company *fanout.Company
 	// divide: the number of partitions is the configuration's to say. Once it was
 	// put in force, another hub with a newer configuration may change it.
 	divide atomic.Bool
@@ -98,6 +100,7 @@ func (h *Hub) newPlugin(cfg *config.Config, c config.Plugin) (*delivered, error)
 	}
 	d := &delivered{name: c.Name, cfg: c, own: own, hash: hash, start: start, secrets: cfg.PluginSecrets(c.Name), parts: map[int]*part{}}
 	d.divide.Store(true)
+	d.company = &fanout.Company{}
 	d.restarts = &fanout.Restarts{Do: func(reason string) {
 		d.recovered()
 		if running := d.process.supervisor(); running != nil {
@@ -129,7 +132,7 @@ func (h *Hub) newConsumer(d *delivered, lease *fanout.Lease, running *plugin.Sup
 			Park: d.cfg.OnDead == "park", ConfigHash: d.configHash(), CallTimeout: patience,
 		},
 		fanout.Deps{
-			Store: h.store, Journal: h.journal, Mirror: h.mirror, Rows: h.mirror, Plugin: running, Restarts: d.restarts, Lease: lease, Hub: h.owner,
+			Store: h.store, Journal: h.journal, Mirror: h.mirror, Rows: h.mirror, Plugin: running, Restarts: d.restarts, Company: d.company, Lease: lease, Hub: h.owner,
 			Log: h.log, Metrics: h.plugged.metrics, Observe: h.opts.OnDelivery,
 		})
 }
