@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -74,6 +75,9 @@ func (c *Consumer) takeOver(ctx context.Context) (*Lease, error) {
 // divide makes sure that the keys are divided by the order that the plugin asks
 // for.
 func (c *Consumer) divide(ctx context.Context) error {
+	if c.wanted != "" {
+		return nil // later
+	}
 	if c.order == plugin.Total {
 		if c.cfg.Partitions > 1 {
 			c.haltedHash = c.configHash()
@@ -106,7 +110,7 @@ func (c *Consumer) divide(ctx context.Context) error {
 
 // KeyedBy names the order that divides the plugin's keys, after Run has returned
 // ErrRedivide.
-func (c *Consumer) KeyedBy() string { return keyedBy(c.order) }
+func (c *Consumer) KeyedBy() string { return keyedBy(cmp.Or(c.wanted, c.order)) }
 
 // lost is closed when the lease is over; nil while there is none.
 func (c *Consumer) lost() <-chan struct{} {

@@ -20,6 +20,8 @@ type Consumer struct {
 
 	// Set by start.
 	order    plugin.Order
+	wanted   plugin.Order // instead, once nothing depends on order any more; empty: none
+	until    int64        // up to where events are delivered before that
 	coalesce bool
 	counts   bool // organizations come with what belongs to them
 	body     bool // the plugin asks for the bytes as they were sent
@@ -162,6 +164,9 @@ func (c *Consumer) Run(ctx context.Context) error {
 	}
 	if err := c.describe(); err != nil {
 		return err
+	}
+	if err := c.persist(ctx, "look for another order of the plugin", c.former); err != nil {
+		return ignoreEnd(ctx, err)
 	}
 	if err := c.persist(ctx, "store what the plugin gets", c.storeDescription); err != nil {
 		return ignoreEnd(ctx, err)

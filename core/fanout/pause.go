@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -244,7 +245,7 @@ func (c *Consumer) state() (state, reason string) {
 	case !c.paused && c.breaker.isOpen() && is.State == plugin.Running:
 		return BreakerOpen, c.breaker.String()
 	case !c.paused:
-		return string(is.State), is.Reason
+		return string(is.State), cmp.Or(is.Reason, c.waitsFor())
 	case c.busy() || c.window.prefix > c.cursor:
 		return pausing, c.pauseReason
 	}

@@ -144,11 +144,20 @@ func (c *Consumer) fill(ctx context.Context) (more bool, err error) {
 func (c *Consumer) readOn(ctx context.Context) (events []*event.Event, frontier int64, err error) {
 	q := journal.Query{After: c.window.frontier, Limit: c.limits.readEvents, MaxBytes: c.limits.readBytes, Part: c.part(), Whole: true}
 	frontier = c.window.frontier
+	if c.wanted != "" {
+		if q.Until = c.until; q.Until <= frontier {
+			return nil, frontier, nil
+		}
+	}
 	if q.Part != nil {
 		// What lies between events of this partition is passed over, too. The last
 		// position is asked first, so that everything up to it can be seen.
-		if q.Until, err = c.deps.Journal.Last(ctx); err != nil || q.Until <= frontier {
+		last, err := c.deps.Journal.Last(ctx)
+		if err != nil || last <= frontier {
 			return nil, frontier, err
+		}
+		if q.Until == 0 || q.Until > last {
+			q.Until = last
 		}
 	}
 	if events, err = c.deps.Journal.Read(ctx, q); err != nil {

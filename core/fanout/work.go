@@ -65,6 +65,9 @@ func (c *Consumer) work(ctx context.Context) error {
 	if err := c.handBack(ctx); err != nil {
 		return err
 	}
+	if err := c.outgrown(ctx); err != nil {
+		return err
+	}
 	if !alone && c.crowded && c.laneRoom() > 0 && c.runs < c.limits.lanesInFlight {
 		c.more = true // lanes that went back have made room for others
 	}

@@ -231,6 +231,9 @@ func (h *Hub) tryBalance(ctx context.Context) (time.Duration, error) {
 func (h *Hub) wants(ctx context.Context, d *delivered, view fanout.View) (bool, error) {
 	row := view.Plugins[d.name]
 	d.mu.Lock()
+	if d.keyed == row.KeyedBy {
+		d.keyed = "" // so it is divided; a later version may want something else again
+	}
 	keyed, local, closed, retry, was := d.keyed, len(d.parts), d.closed, d.again.at, d.halted
 	d.mu.Unlock()
 	if closed {
