@@ -43,7 +43,7 @@ type usageError struct{ error }
 func wrongUse(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 // ownVerbs are those that every connector does not have.
-func ownVerbs() []string { return []string{"preview", "drift", "show", "adopt", "fake"} }
+func ownVerbs() []string { return []string{"setup", "preview", "drift", "show", "adopt", "fake"} }
 
 // command runs the binary for a person.
 func command(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
@@ -88,7 +88,7 @@ func (c *cli) root() *cobra.Command {
 		cmd.Flags().BoolVar(&c.json, "json", false, "print JSON")
 		return cmd
 	}
-	root.AddCommand(configured(c.previewVerb()), configured(c.driftVerb()), configured(c.showVerb()), configured(c.adoptVerb()), c.fakeVerb())
+	root.AddCommand(configured(c.setupVerb()), configured(c.previewVerb()), configured(c.driftVerb()), configured(c.showVerb()), configured(c.adoptVerb()), c.fakeVerb())
 	return root
 }
 

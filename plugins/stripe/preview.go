@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"os"
 	"strings"
 
@@ -199,8 +200,7 @@ func (c *cli) printPreview(all []previewed) {
 
 // amount is money for people. Currencies without cents come as they are.
 func amount(n int64, currency string) string {
-	switch currency {
-	case "bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv", "xaf", "xof", "xpf":
+	if wholeOnly(currency) {
 		return fmt.Sprintf("%d %s", n, strings.ToUpper(currency))
 	}
 	sign := ""
@@ -208,6 +208,11 @@ func amount(n int64, currency string) string {
 		sign, n = "-", -n
 	}
 	return fmt.Sprintf("%s%d.%02d %s", sign, n/100, n%100, strings.ToUpper(currency))
+}
+
+// wholeOnly tells whether a currency, in small letters, has no cents.
+func wholeOnly(currency string) bool {
+	return slices.Contains([]string{"bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv", "xaf", "xof", "xpf"}, currency)
 }
 
 // maxTenants bounds what preview reads, in bytes.

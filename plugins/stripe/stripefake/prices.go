@@ -70,6 +70,36 @@ func (s *Server) listPrices(p *params) (any, *failure) {
 	return listJSON("/v1/prices", data, false), nil
 }
 
+func (s *Server) createPrice(p *params) (any, *failure) {
+	key, name, take := p.text("lookup_key"), p.text("product_data[name]"), p.flag("transfer_lookup_key")
+	price := Price{LookupKey: key, Currency: p.text("currency"), Yearly: p.text("recurring[interval]") == "year"}
+	var f *failure
+	if price.Amount, f = p.number("unit_amount", -1); f == nil {
+		f = p.rest()
+	}
+	switch {
+	case f != nil:
+		return nil, f
+	case price.Currency == "":
+		return nil, invalid("currency", "Missing required param: currency.")
+	case price.Amount < 0:
+		return nil, invalid("unit_amount", "Missing required param: unit_amount.")
+	case name == "":
+		return nil, invalid("product", "Missing required param: product.")
+	}
+	for _, other := range s.prices {
+		if key == "" || other.LookupKey != key {
+			continue
+		}
+		if !take {
+			return nil, invalid("lookup_key", "A price (`%s`) already uses that lookup key.", other.ID)
+		}
+		other.LookupKey = ""
+	}
+	s.effects++
+	return priceJSON(s.addPrice(price)), nil
+}
+
 func (s *Server) getPrice(id string) (any, *failure) {
 	if p := s.price(id); p != nil {
 		return priceJSON(p), nil

@@ -47,6 +47,8 @@ func (s *Server) route(req *Request) (any, *failure) {
 		return s.cancelSubscription(id, p)
 	case "GET prices":
 		return s.listPrices(p)
+	case "POST prices":
+		return s.createPrice(p)
 	case "GET prices/{id}":
 		return s.getPrice(id)
 	case "GET events":
