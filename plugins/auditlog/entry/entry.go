@@ -22,6 +22,20 @@ const (
 	// Conflict: an event came again under an id that the trail knows, and says
 	// something else.
 	Conflict = "conflict"
+	// Opened: a connector began to write, under the configuration that is told.
+	Opened = "opened"
+	// Erased: a person's keys were destroyed.
+	Erased = "erased"
+	// Held and Released: nobody may erase a subject, and may again.
+	Held     = "held"
+	Released = "released"
+	// Disclosed: somebody read what is personal in plain text.
+	Disclosed = "disclosed"
+	// Rotated: another key signs from here on.
+	Rotated = "key_rotated"
+	// Heartbeat: so much there was by now; silence since the one before was
+	// silence.
+	Heartbeat = "heartbeat"
 )
 
 // Entry is one leaf of the trail. Its fields are written in the order in which
@@ -58,7 +72,8 @@ type Actor struct {
 	// Kind is "person"; "system" for what the provider does by itself; or
 	// "unknown", when the event does not tell.
 	Kind string `json:"kind"`
-	// AssertedBy is "event" when the event names the actor, else "none".
+	// AssertedBy is "event" when the event names the actor, "operator" when a
+	// command was told or found out who runs it, else "none".
 	AssertedBy string `json:"asserted_by"`
 }
 

@@ -11,15 +11,15 @@ import (
 	"syscall"
 )
 
-// open are the trails of this process, by real path: the system's lock keeps
+// held are the trails of this process, by real path: the system's lock keeps
 // other processes out, but on some file systems not another opening of this one.
 var (
-	openMu sync.Mutex
-	open   = map[string]bool{}
+	heldMu sync.Mutex
+	held   = map[string]bool{}
 )
 
-// lock makes sure that nobody else writes to the trail in dir.
-func lock(dir string) (unlock func(), err error) {
+// Lock makes sure that nobody else writes to the trail in dir, until unlock.
+func Lock(dir string) (unlock func(), err error) {
 	real, err := filepath.EvalSymlinks(dir)
 	if err == nil {
 		real, err = filepath.Abs(real)
@@ -27,10 +27,10 @@ func lock(dir string) (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock the trail: %w", err)
 	}
-	openMu.Lock()
-	defer openMu.Unlock()
-	if open[real] {
-		return nil, fmt.Errorf("%w: by this process", ErrInUse)
+	heldMu.Lock()
+	defer heldMu.Unlock()
+	if held[real] {
+		return nil, ErrInUseHere
 	}
 	f, err := os.OpenFile(filepath.Join(real, "lock"), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
@@ -43,11 +43,11 @@ func lock(dir string) (unlock func(), err error) {
 		}
 		return nil, fmt.Errorf("lock the trail: %w", err)
 	}
-	open[real] = true
+	held[real] = true
 	return func() {
-		openMu.Lock()
-		defer openMu.Unlock()
-		delete(open, real)
+		heldMu.Lock()
+		defer heldMu.Unlock()
+		delete(held, real)
 		_ = f.Close() // ends the lock
 	}, nil
 }

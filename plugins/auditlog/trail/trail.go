@@ -28,6 +28,8 @@ import (
 var (
 	// ErrInUse: somebody else writes to it.
 	ErrInUse = errors.New("the trail is in use")
+	// ErrInUseHere is ErrInUse when this very process does.
+	ErrInUseHere = fmt.Errorf("%w by this process", ErrInUse)
 	// ErrDamaged: its files are not what was written. It takes no entry then.
 	ErrDamaged = errors.New("the trail is damaged")
 	// ErrClosed: the trail was closed, or a write failed; open it again.
@@ -107,30 +109,37 @@ type drained struct {
 // Open opens the trail in dir, or begins one. It reads and proves the whole log
 // first, about a million entries in a second or two, so that nothing is added to
 // a log that is damaged, and nothing is added twice.
-func Open(ctx context.Context, dir string, opts Options) (_ *Trail, err error) {
+func Open(ctx context.Context, dir string, opts Options) (*Trail, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("open the trail: %w", err)
+	}
+	unlock, err := Lock(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open the trail in %s: %w", dir, err)
+	}
+	t, err := OpenLocked(ctx, dir, unlock, opts)
+	if err != nil {
+		unlock()
+	}
+	return t, err
+}
+
+// OpenLocked is Open for who has the folder's lock already; unlock is called at
+// the end of Close, and not when opening fails.
+func OpenLocked(ctx context.Context, dir string, unlock func(), opts Options) (*Trail, error) {
 	if opts.Interval == 0 {
 		opts.Interval = time.Second
 	}
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	for _, d := range []string{dir, filepath.Join(dir, "log")} {
-		if err := os.MkdirAll(d, 0o700); err != nil {
-			return nil, fmt.Errorf("open the trail: %w", err)
-		}
+	if err := os.MkdirAll(filepath.Join(dir, "log"), 0o700); err != nil {
+		return nil, fmt.Errorf("open the trail: %w", err)
 	}
 	t := &Trail{
-		dir: dir, opts: opts, index: map[string]int64{}, tail: map[int64][]byte{},
+		dir: dir, unlock: unlock, opts: opts, index: map[string]int64{}, tail: map[int64][]byte{},
 		moved: make(chan struct{}), room: make(chan struct{}, queued), queue: make(chan *adding, queued), drain: make(chan drained, drainAhead), stop: make(chan struct{}),
 	}
-	if t.unlock, err = lock(dir); err != nil {
-		return nil, fmt.Errorf("open the trail in %s: %w", dir, err)
-	}
-	defer func() {
-		if err != nil {
-			t.unlock()
-		}
-	}()
 	if err := t.recover(ctx); err != nil {
 		return nil, fmt.Errorf("open the trail in %s: %w", dir, err)
 	}
@@ -296,21 +305,29 @@ func (t *Trail) move() {
 	t.moved = make(chan struct{})
 }
 
-// idOf is the id that an entry is known by: its source and the event's id. The
-// trail's own entries have none, and are not looked up.
+// idOf is the id that an entry is known by: its source and the event's id, and of
+// a conflict also what came. The trail's other entries have none, and are not
+// looked up.
 func idOf(data []byte) (string, error) {
 	var e struct {
 		Kind    string `json:"kind"`
 		Source  string `json:"source"`
 		EventID string `json:"event_id"`
+		Note    struct {
+			Came string `json:"came"`
+		} `json:"note"`
 	}
 	if err := json.Unmarshal(data, &e); err != nil {
 		return "", err
 	}
-	if e.Kind != "event" {
+	switch e.Kind {
+	case "event":
+		return ID(e.Source, e.EventID), nil
+	case "conflict":
+		return ID(e.Source, e.EventID) + "\x00" + e.Note.Came, nil
+	default:
 		return "", nil
 	}
-	return ID(e.Source, e.EventID), nil
 }
 
 // ID is what an event is known by.

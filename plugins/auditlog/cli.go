@@ -1,0 +1,6 @@
+package main
+
+func run() int {
+	connectorPlugin().Main()
+	return 0
+}
