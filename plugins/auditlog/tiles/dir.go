@@ -28,6 +28,8 @@ type Damage struct {
 	File  string // that is damaged, or the one of two that is suspected
 	Index int64  // of the first entry that it concerns
 	What  string
+	// Missing: the file is not there.
+	Missing bool
 }
 
 func (d *Damage) Error() string {
@@ -116,7 +118,7 @@ func (d Dir) tile(level int, n int64, w int) ([]byte, string, error) {
 	return data[:w*tlog.HashSize], name, nil
 }
 
-// bundle returns the w entries from n × 256 on.
+// bundle returns the w entries from n × 256 on; with an error, those before it.
 func (d Dir) bundle(n int64, w int) ([][]byte, string, error) {
 	data, name, err := d.readFull(BundlePath(n, w), width*(largest+2))
 	if err != nil {
@@ -125,11 +127,11 @@ func (d Dir) bundle(n int64, w int) ([][]byte, string, error) {
 	entries := make([][]byte, 0, w)
 	for len(entries) < w {
 		if len(data) < 2 {
-			return nil, name, fmt.Errorf("%s ends after %d entries of %d", name, len(entries), w)
+			return entries, name, fmt.Errorf("%s ends after %d entries of %d", name, len(entries), w)
 		}
 		size := int(binary.BigEndian.Uint16(data))
 		if data = data[2:]; len(data) < size {
-			return nil, name, fmt.Errorf("%s ends within entry %d", name, n*width+int64(len(entries)))
+			return entries, name, fmt.Errorf("%s ends within entry %d", name, n*width+int64(len(entries)))
 		}
 		entries = append(entries, data[:size:size])
 		data = data[size:]

@@ -110,12 +110,22 @@ func (d Dir) parts(ctx context.Context, size int64) <-chan *part {
 // load reads a bundle and compares it with the tile of its hashes.
 func (d Dir) load(p *part, w int) error {
 	entries, file, err := d.bundle(p.n, w)
+	if err != nil && len(entries) > 0 {
+		// Which entry is gone is told by the hashes of those that are there.
+		if tile, _, missing := d.tile(0, p.n, w); missing == nil {
+			i := 0
+			for i < len(entries) && tlog.RecordHash(entries[i]) == hashAt(tile, i) {
+				i++
+			}
+			return &Damage{File: file, Index: p.n*width + int64(i), What: err.Error()}
+		}
+	}
 	if err != nil {
-		return &Damage{File: file, Index: p.n * width, What: missing(err)}
+		return &Damage{File: file, Index: p.n * width, What: missing(err), Missing: errors.Is(err, fs.ErrNotExist)}
 	}
 	tile, tileFile, err := d.tile(0, p.n, w)
 	if err != nil {
-		return &Damage{File: tileFile, Index: p.n * width, What: missing(err)}
+		return &Damage{File: tileFile, Index: p.n * width, What: missing(err), Missing: errors.Is(err, fs.ErrNotExist)}
 	}
 	p.entries, p.leaves = entries, make([]tlog.Hash, w)
 	for i, entry := range entries {
@@ -178,7 +188,7 @@ func (c *climb) add(level int, sum tlog.Hash, n int64) error {
 	tile, file, err := c.dir.tile(level+1, above, len(full))
 	first := above << (height * (level + 2))
 	if err != nil {
-		return &Damage{File: file, Index: first, What: missing(err)}
+		return &Damage{File: file, Index: first, What: missing(err), Missing: errors.Is(err, fs.ErrNotExist)}
 	}
 	for i, h := range full {
 		if hashAt(tile, i) != h {
