@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/avhub/avhub/core/fanout"
 	"github.com/avhub/avhub/core/hub"
 	"github.com/avhub/avhub/core/simulator"
 	"github.com/rs/zerolog"
@@ -48,7 +49,8 @@ func (c *cli) devVerb() *cobra.Command {
 			"signed webhooks, a connector as a process of its own, and a small receiver that stands for\n" +
 			"your application. Where avhub-stripe is built, it bills the companies at a simulated Stripe.\n" +
 			"Prints a line for each thing that happens, from the sender's answer to the connector's\n" +
-			"verdict, and for each change of what a company pays for.\n\n" +
+			"verdict, and for each change of what a company pays for. Where avhub-auditlog is built, it keeps\n" +
+			"an audit trail of everything, and the last words tell how to verify it.\n\n" +
 			"With --config the plugins of that configuration take the connector's place, together with\n" +
 			"its sections mirror and features. Its sources, its database and its addresses are left\n" +
 			"alone, so a configuration for production can be tried.\n\n" +
@@ -88,6 +90,9 @@ func (c *cli) dev(ctx context.Context, f devFlags, changed func(flag string) boo
 		place.own, err = c.devPlugins(f.config)
 	} else {
 		place.notify, err = findBundled("avhub-notify")
+		if audit, missing := findBundled("avhub-auditlog"); missing == nil { // dev does without, if it has to
+			place.audit = audit
+		}
 	}
 	if err != nil {
 		return err
@@ -141,7 +146,11 @@ func (c *cli) dev(ctx context.Context, f devFlags, changed func(flag string) boo
 	if err != nil {
 		return err
 	}
-	h, err := hub.New(ctx, cfg, hub.Options{Log: log, OnAppend: view.appended, OnDelivery: view.delivered})
+	h, err := hub.New(ctx, cfg, hub.Options{Log: log, OnAppend: view.appended, OnDelivery: func(d fanout.Delivery) {
+		if place.audit == "" || d.Plugin != devAuditor { // a line has one verdict
+			view.delivered(d)
+		}
+	}})
 	if err != nil {
 		return err
 	}
@@ -208,6 +217,9 @@ func (c *cli) play(ctx context.Context, f devFlags, h *hub.Hub, sim *simulator.S
 	}
 	c.say("")
 	c.say("%s", view.summary(time.Since(began)))
+	if !f.quiet {
+		place.farewell(c)
+	}
 	if f.duration > 0 && !view.whole() {
 		c.say("avhub: no event came all the way: verified, in the mirror, applied by the connector. See %s", filepath.Join(place.dir, devLog))
 		return errReported

@@ -25,7 +25,8 @@ const (
 	devDatabase = "dev.db"
 	devConfig   = "dev.yaml" // what the hub was started with, for other verbs
 	devLog      = "hub.log"
-	devControl  = "dev.json" // how a running dev is reached
+	devControl  = "dev.json"  // how a running dev is reached
+	devAudit    = "dev-audit" // the folder of the audit trail
 )
 
 func (f devFolder) path(name string) string { return filepath.Join(f.dir, name) }
@@ -56,6 +57,9 @@ func (f devFolder) prepare(fresh bool) error {
 		if err := os.Remove(f.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("removing what an earlier run left: %w", err)
 		}
+	}
+	if err := os.RemoveAll(f.path(devAudit)); err != nil {
+		return fmt.Errorf("removing what an earlier run left: %w", err)
 	}
 	return nil
 }

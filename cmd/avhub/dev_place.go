@@ -20,8 +20,11 @@ import (
 // devWebhook is the path of the simulated provider's webhooks.
 const devWebhook = "/webhooks/authvital"
 
-// devPlugin is the name of dev's plugin.
-const devPlugin = "notify"
+// Names of dev's plugins.
+const (
+	devPlugin  = "notify"
+	devAuditor = "auditlog"
+)
 
 // devPlace is who is where.
 type devPlace struct {
@@ -30,6 +33,7 @@ type devPlace struct {
 	provider, app string         // URLs
 	notify        string         // path of the connector
 	billing       devBilling     // the connector that bills, with a simulated Stripe
+	audit         string         // path of the connector that keeps the audit trail; empty: it is not there
 	own           *config.Config // of which the plugins are taken instead; or nil
 	logLevel      string
 	machine       devMachine
@@ -69,6 +73,12 @@ func (p devPlace) config() (*config.Config, error) {
 		}}
 		if p.billing.stripe != "" {
 			cfg.Plugins = append(cfg.Plugins, p.billing.plugin())
+		}
+		if p.audit != "" {
+			cfg.Plugins = append(cfg.Plugins, config.Plugin{
+				Name: devAuditor, Command: []string{p.audit}, Events: []string{"*"},
+				Config: map[string]any{"dir": filepath.Join(dir, devAudit)}, RetryFor: time.Hour, OnDead: "continue", Partitions: 1,
+			})
 		}
 	}
 	return &cfg, cfg.Validate()
@@ -124,12 +134,19 @@ func (p devPlace) header(c *cli) {
 			row("connector", p.billing.program, "bills each tenant for its plan and its seats at")
 			row("Stripe", p.billing.stripe, "simulated; its page shows who pays for what")
 		}
+		if p.audit != "" {
+			row("auditor", p.audit, "keeps a trail that anyone can check")
+		}
 	} else {
 		for _, own := range p.own.Plugins {
 			row("plugin", own.Name, "gets the events that it wants")
 		}
 	}
-	row("files", p.dir, devDatabase+", "+devLog)
+	files := devDatabase + ", " + devLog
+	if p.audit != "" {
+		files += ", " + devAudit
+	}
+	row("files", p.dir, files)
 	c.say("")
 	c.say("In another terminal, try")
 	c.say("  %s event send --type tenant.updated --set plan=enterprise%s", me, where)
@@ -137,6 +154,18 @@ func (p devPlace) header(c *cli) {
 	c.say("  %s org list -c %s", me, filepath.Join(p.dir, devConfig))
 	c.say("  %s backfill -c %s", me, filepath.Join(p.dir, devConfig))
 	c.say("")
+}
+
+// farewell tells how to judge the trail that was written.
+func (p devPlace) farewell(c *cli) {
+	if p.audit == "" {
+		return
+	}
+	trail := filepath.Join(p.dir, devAudit)
+	c.say("")
+	c.say("All of it stands in an audit trail, too. To judge it, with no hub running, and to read it:")
+	c.say("  %s verify %s", quoted(p.audit), quoted(trail))
+	c.say("  %s history %s", quoted(p.audit), quoted(trail))
 }
 
 // findBundled finds a bundled connector: beside this program, or where make puts

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -32,7 +33,7 @@ func TestDevShowsEventsGoingAllTheWayAndEndsByItself(t *testing.T) {
 	if whole == 0 || outcomes["accepted"] < 8 || outcomes["duplicate"] == 0 {
 		t.Errorf("%d events came all the way; outcomes %v\n%s", whole, outcomes, got.err)
 	}
-	for _, want := range []string{"/webhooks/authvital", "avhub-notify", "event send", "changed the mirror"} {
+	for _, want := range []string{"/webhooks/authvital", "avhub-notify", "event send", "changed the mirror", "avhub-auditlog verify data/dev/dev-audit"} {
 		if !strings.Contains(got.err, want) {
 			t.Errorf("the header or the summary lacks %q:\n%s", want, got.err)
 		}
@@ -43,6 +44,11 @@ func TestDevShowsEventsGoingAllTheWayAndEndsByItself(t *testing.T) {
 	}
 	if text, err := os.ReadFile(filepath.Join(place, devLog)); err != nil || !strings.Contains(string(text), "the plugin is running") {
 		t.Errorf("the hub's log: %v\n%s", err, text)
+	}
+	// The last words tell what judges the trail that was written.
+	judged, err := exec.CommandContext(t.Context(), program(t, "avhub-auditlog"), "verify", filepath.Join(place, devAudit)).CombinedOutput()
+	if err != nil || !strings.Contains(string(judged), "complete    yes") {
+		t.Errorf("the audit trail: %v\n%s", err, judged)
 	}
 	// Other verbs work on what dev left, with the configuration that it left.
 	if orgs := read[[]map[string]any](t, dir, "org", "list", "-c", "data/dev/dev.yaml"); len(orgs) == 0 {

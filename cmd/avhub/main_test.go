@@ -30,12 +30,13 @@ const lasting = "avhub-lasting"
 
 func buildPrograms() error {
 	for name, args := range map[string][]string{
-		"avhub":         {"."},
-		lasting:         append(buildFlags(), "."),
-		"avhub-notify":  {"../../examples/notify"},
-		"avhub-slack":   {"../../examples/slack"},
-		"avhub-forward": {"../../examples/forward"},
-		"avhub-strict":  {"./testdata/strict"},
+		"avhub":          {"."},
+		lasting:          append(buildFlags(), "."),
+		"avhub-notify":   {"../../examples/notify"},
+		"avhub-slack":    {"../../examples/slack"},
+		"avhub-forward":  {"../../examples/forward"},
+		"avhub-strict":   {"./testdata/strict"},
+		"avhub-auditlog": {"../../plugins/auditlog"},
 	} {
 		cmd := exec.Command("go", append([]string{"build", "-o", filepath.Join(programDir, name)}, args...)...)
 		if out, err := cmd.CombinedOutput(); err != nil {

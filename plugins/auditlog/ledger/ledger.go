@@ -3,6 +3,7 @@
 package ledger
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -94,6 +95,13 @@ func (l *Ledger) found(_ int64, data []byte) {
 			Reason  string `json:"reason"`
 			Config  string `json:"config"`
 		} `json:"note"`
+	}
+	if bytes.HasPrefix(data, []byte(`{"v":1,"kind":"event",`)) {
+		// All that is asked for of an event stands before this; a text in JSON has
+		// no bare quotes, so this is no text.
+		if at := bytes.Index(data, []byte(`,"occurred_at":`)); at > 0 {
+			data = append(bytes.Clone(data[:at]), '}')
+		}
 	}
 	if json.Unmarshal(data, &e) != nil {
 		return // the trail has read it

@@ -317,7 +317,15 @@ func idOf(data []byte) (string, error) {
 			Came string `json:"came"`
 		} `json:"note"`
 	}
-	if err := json.Unmarshal(data, &e); err != nil {
+	head := data
+	if bytes.HasPrefix(data, eventBegins) {
+		// Of an event all that is asked for stands before its type; a text in JSON
+		// has no bare quotes, so this is no text.
+		if at := bytes.Index(data, eventGoesOn); at > 0 {
+			head = append(bytes.Clone(data[:at]), '}')
+		}
+	}
+	if err := json.Unmarshal(head, &e); err != nil {
 		return "", err
 	}
 	switch e.Kind {
@@ -329,6 +337,11 @@ func idOf(data []byte) (string, error) {
 		return "", nil
 	}
 }
+
+var (
+	eventBegins = []byte(`{"v":1,"kind":"event",`)
+	eventGoesOn = []byte(`,"type":`)
+)
 
 // ID is what an event is known by.
 func ID(source, event string) string { return event + "\x00" + source }
