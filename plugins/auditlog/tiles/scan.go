@@ -19,9 +19,14 @@ import (
 // Files are read and hashed in parallel; visit is called by one goroutine.
 func (d Dir) Scan(ctx context.Context, h Head, visit func(i int64, entry []byte) error) error {
 	ctx, stop := context.WithCancel(ctx)
-	defer stop()
+	parts := d.parts(ctx, h.Size)
+	defer func() { // nothing reads the files any more after the end
+		stop()
+		for range parts {
+		}
+	}()
 	up := climb{dir: d, size: h.Size}
-	for part := range d.parts(ctx, h.Size) {
+	for part := range parts {
 		if part.damage != nil {
 			return part.damage
 		}
