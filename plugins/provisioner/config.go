@@ -105,7 +105,7 @@ func (c *config) Validate() []schema.Problem {
 	if c.Secrets.Dir != "" && !filepath.IsAbs(c.Secrets.Dir) {
 		add(schema.Path{"secrets", "dir"}, "is no absolute path", "begin it with /")
 	}
-	program(schema.Path{"secrets", "command"}, c.Secrets.Command, add)
+	absolute(schema.Path{"secrets", "command"}, c.Secrets.Command, add)
 	return problems
 }
 
@@ -126,14 +126,14 @@ func (r resourceConfig) validate(at schema.Path, add func(schema.Path, string, s
 		needs(r.Postgres.URL != "", "postgres.url")
 	case "exec":
 		needs(len(r.Exec.Command) > 0, "exec.command")
-		program(under("exec", "command"), r.Exec.Command, add)
+		absolute(under("exec", "command"), r.Exec.Command, add)
 	}
 	if len(r.SQLite.Init) > mostInit || len(r.Postgres.Init) > mostInit {
 		add(at, "begins with more than 1 MiB of SQL", "make the tables alone, and fill them elsewhere")
 	}
 }
 
-func program(at schema.Path, argv []string, add func(schema.Path, string, string)) {
+func absolute(at schema.Path, argv []string, add func(schema.Path, string, string)) {
 	if len(argv) > 0 && !filepath.IsAbs(argv[0]) {
 		add(at, "does not begin with an absolute path", "name the program by its whole path")
 	}

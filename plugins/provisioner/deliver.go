@@ -114,18 +114,19 @@ func (c *connector) note(ctx context.Context, w wanted, st *state) (bool, error)
 	noted := false
 	var errs []error
 	for _, n := range slices.Sorted(maps.Keys(w.phases)) {
-		if st.Resources[n] != nil {
+		if h := st.Resources[n]; h != nil && h.Name != "" {
 			continue
+		}
+		if st.Resources == nil {
+			st.Resources = map[string]*held{}
 		}
 		short, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 		called, err := c.nameFor(short, n, w.slug, w.tenant)
 		cancel()
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", n, err))
+			st.Resources[n] = &held{Problem: err.Error()}
 			continue
-		}
-		if st.Resources == nil {
-			st.Resources = map[string]*held{}
 		}
 		st.Resources[n] = &held{Name: called}
 		noted = noted || !w.phases[n].Ends()
@@ -142,7 +143,7 @@ func (c *connector) converge(ctx context.Context, w wanted, st *state) []error {
 	var failed []error
 	for n, phase := range w.phases {
 		h := st.Resources[n]
-		if h == nil {
+		if h == nil || h.Name == "" {
 			continue
 		}
 		all.Go(func() {

@@ -29,7 +29,7 @@ func seen(t testing.TB, ended bool) (config, func() any) {
 	return cfg, func() any {
 		out := map[string]string{}
 		for _, d := range []*sqlite.Driver{base, more} {
-			all, err := d.List(t.Context(), "avhub")
+			all, err := d.List(t.Context(), "avhub", "")
 			if err != nil {
 				t.Error(err)
 			}

@@ -100,8 +100,8 @@ func (c *connector) Close() error {
 }
 
 // list finds the marked resources of one kind.
-func (c *connector) list(ctx context.Context, res string) ([]resource.Found, error) {
-	all, err := c.drivers[res].List(ctx, c.cfg.Owner)
+func (c *connector) list(ctx context.Context, res, suffix string) ([]resource.Found, error) {
+	all, err := c.drivers[res].List(ctx, c.cfg.Owner, suffix)
 	if err != nil {
 		return nil, fmt.Errorf("resource %s: %w", res, err)
 	}
@@ -122,7 +122,7 @@ func (c *connector) nameFor(ctx context.Context, res, slug, tenant string) (stri
 	if err != nil || have.Exists {
 		return fresh, err
 	}
-	all, err := c.list(ctx, res)
+	all, err := c.list(ctx, res, "_"+name.Hash(tenant))
 	if err != nil {
 		return "", err
 	}
@@ -174,7 +174,7 @@ func (c *connector) takePlace(ctx context.Context, res string) error {
 	defer c.counts.mu.Unlock()
 	n, known := c.counts.of[res]
 	if !known || n >= most {
-		all, err := c.list(ctx, res)
+		all, err := c.list(ctx, res, "")
 		if err != nil {
 			return err
 		}

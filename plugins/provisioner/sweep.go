@@ -32,7 +32,7 @@ func (c *connector) sweep(ctx context.Context, tell func(done, of int)) ([]swept
 		if !r.policy(c.cfg.AllowDestroy).Delete {
 			continue
 		}
-		all, err := c.list(ctx, n)
+		all, err := c.list(ctx, n, "")
 		if err != nil {
 			errs = append(errs, err)
 			continue

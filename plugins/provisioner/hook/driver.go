@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 
 	"github.com/avhub/avhub/plugins/provisioner/name"
@@ -30,6 +31,7 @@ type asked struct {
 	Phase    resource.Phase `json:"phase,omitempty"`
 	Open     bool           `json:"open"`
 	Mark     string         `json:"mark,omitempty"`
+	Suffix   string         `json:"suffix,omitempty"` // of the names that list is asked for
 }
 
 // told is what it prints about one resource.
@@ -106,14 +108,14 @@ func (d *Driver) Destroy(ctx context.Context, n string, was resource.Mark) error
 }
 
 // List asks for all.
-func (d *Driver) List(ctx context.Context, owner string) ([]resource.Found, error) {
+func (d *Driver) List(ctx context.Context, owner, suffix string) ([]resource.Found, error) {
 	var all []told
-	if err := d.ask(ctx, asked{Action: "list"}, &all); err != nil {
+	if err := d.ask(ctx, asked{Action: "list", Suffix: suffix}, &all); err != nil {
 		return nil, err
 	}
 	var out []resource.Found
 	for _, t := range all {
-		if m, ok := resource.Parse(t.Mark); ok && m.Owner == owner && name.Safe(t.Name) {
+		if m, ok := resource.Parse(t.Mark); ok && m.Owner == owner && name.Safe(t.Name) && strings.HasSuffix(t.Name, suffix) {
 			out = append(out, resource.Found{Name: t.Name, Mark: m})
 		}
 	}

@@ -173,13 +173,12 @@ func (d *Database) Destroy(ctx context.Context, n string, was resource.Mark) err
 
 // List finds marked databases, and marked roles whose database is not there
 // yet, or not any more.
-func (d *Database) List(ctx context.Context, owner string) ([]resource.Found, error) {
-	return d.list(ctx, owner, `SELECT datname, shobj_description(oid, 'pg_database') FROM pg_database
+func (d *Database) List(ctx context.Context, owner, suffix string) ([]resource.Found, error) {
+	return d.list(ctx, owner, suffix, `SELECT datname::text AS name, shobj_description(oid, 'pg_database') AS mark FROM pg_database
 		WHERE shobj_description(oid, 'pg_database') LIKE 'avhub {%'
-		UNION SELECT rolname, shobj_description(r.oid, 'pg_authid') FROM pg_roles r
+		UNION SELECT rolname::text, shobj_description(r.oid, 'pg_authid') FROM pg_roles r
 		WHERE shobj_description(r.oid, 'pg_authid') LIKE 'avhub {%' AND NOT EXISTS (SELECT 1 FROM pg_database d WHERE d.datname = r.rolname
-			AND shobj_description(d.oid, 'pg_database') LIKE 'avhub {%')
-		ORDER BY 1`)
+			AND shobj_description(d.oid, 'pg_database') LIKE 'avhub {%')`)
 }
 
 // Check asks what the administrator may do.

@@ -181,9 +181,9 @@ func (s *Schema) Destroy(ctx context.Context, n string, was resource.Mark) error
 }
 
 // List finds marked schemas of this database.
-func (s *Schema) List(ctx context.Context, owner string) ([]resource.Found, error) {
-	return s.list(ctx, owner, `SELECT nspname, obj_description(oid, 'pg_namespace') FROM pg_namespace
-		WHERE obj_description(oid, 'pg_namespace') LIKE 'avhub {%' ORDER BY 1`)
+func (s *Schema) List(ctx context.Context, owner, suffix string) ([]resource.Found, error) {
+	return s.list(ctx, owner, suffix, `SELECT nspname::text AS name, obj_description(oid, 'pg_namespace') AS mark FROM pg_namespace
+		WHERE obj_description(oid, 'pg_namespace') LIKE 'avhub {%'`)
 }
 
 // Check asks what the administrator may do.

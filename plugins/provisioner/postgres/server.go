@@ -227,10 +227,10 @@ func (s *server) references(n, database string) map[string]string {
 }
 
 // list finds marked comments.
-func (s *server) list(ctx context.Context, owner, query string) ([]resource.Found, error) {
+func (s *server) list(ctx context.Context, owner, suffix, query string) ([]resource.Found, error) {
 	var out []resource.Found
 	err := s.with(ctx, "", func(c *pgx.Conn) error {
-		rows, err := c.Query(ctx, query)
+		rows, err := c.Query(ctx, "SELECT name, mark FROM ("+query+") AS marked WHERE right(name, length($1)) = $1 ORDER BY 1", suffix)
 		if err != nil {
 			return err
 		}

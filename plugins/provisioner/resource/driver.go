@@ -53,8 +53,8 @@ type Driver interface {
 	Put(ctx context.Context, name string, m Mark, may May) error
 	// Destroy deletes a resource for ever, if it still carries this very mark.
 	Destroy(ctx context.Context, name string, was Mark) error
-	// List finds all that carries a mark of an owner.
-	List(ctx context.Context, owner string) ([]Found, error)
+	// List finds all that carries a mark of an owner, and whose name ends so.
+	List(ctx context.Context, owner, suffix string) ([]Found, error)
 	// Check changes nothing.
 	Check(ctx context.Context) error
 	Close()

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -255,7 +256,7 @@ func (d *Driver) sweep() error {
 }
 
 // List reads all marks.
-func (d *Driver) List(_ context.Context, owner string) ([]resource.Found, error) {
+func (d *Driver) List(_ context.Context, owner, suffix string) ([]resource.Found, error) {
 	var out []resource.Found
 	for _, sub := range []string{openDir, closedDir} {
 		entries, err := os.ReadDir(filepath.Join(d.Dir, sub))
@@ -263,7 +264,7 @@ func (d *Driver) List(_ context.Context, owner string) ([]resource.Found, error)
 			return nil, fmt.Errorf("listing databases: %w", err)
 		}
 		for _, e := range entries {
-			if !name.Safe(e.Name()) {
+			if !name.Safe(e.Name()) || !strings.HasSuffix(e.Name(), suffix) {
 				continue
 			}
 			if have, _, err := d.observe(e.Name()); err == nil && have.Marked && have.Mark.Owner == owner {
