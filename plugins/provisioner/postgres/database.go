@@ -43,15 +43,8 @@ func (d *Database) observe(ctx context.Context, c *pgx.Conn, n string) (resource
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return have, fmt.Errorf("looking at the database: %w", err)
 	}
-	mark, marked := resource.Parse(comment)
-	have = resource.Observed{Exists: r.exists || database, Whole: r.exists && database && marked, Open: r.login || r.busy}
-	have.Mark, have.Marked = resource.Parse(r.comment)
-	switch {
-	case !r.exists:
-		have.Mark, have.Marked = mark, marked
-	case database && marked && !mark.Of(have.Mark.Owner, have.Mark.Tenant, have.Mark.Resource), database && !marked && owner != n:
-		have.Mark, have.Marked = resource.Mark{}, false
-	}
+	have = resource.Observed{Exists: r.exists || database, Open: r.login || r.busy}
+	ours(&have, r, database, comment, owner == n)
 	if have.Whole {
 		have.References = d.references(n, n)
 	}

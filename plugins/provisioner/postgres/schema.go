@@ -44,23 +44,29 @@ func (s *Schema) observe(ctx context.Context, c *pgx.Conn, n string) (resource.O
 	if err := c.QueryRow(ctx, "SELECT current_database()").Scan(&database); err != nil {
 		return have, err
 	}
-	have = resource.Observed{Exists: r.exists || schema, Whole: r.exists && schema, Open: r.login || r.busy}
-	// Each part has to carry the mark: a schema of somebody else's beside our role
-	// is not ours.
-	have.Mark, have.Marked = resource.Parse(r.comment)
-	if !r.exists || schema {
-		m, ok := resource.Parse(comment)
-		if !r.exists {
-			have.Mark, have.Marked = m, ok
-		} else if !ok || !have.Marked || !m.Of(have.Mark.Owner, have.Mark.Tenant, have.Mark.Resource) {
-			have.Mark, have.Marked = resource.Mark{}, false
-		}
-	}
+	have = resource.Observed{Exists: r.exists || schema, Open: r.login || r.busy}
+	ours(&have, r, schema, comment, owner == n)
 	if have.Whole {
 		have.References = s.references(n, database)
 		have.References["schema"] = n
 	}
 	return have, nil
+}
+
+// ours says what the marks of a role and of what is beside it come to. Each part
+// has to carry the mark, but for one that is the property of our role: that was
+// begun and not finished.
+func ours(have *resource.Observed, r role, beside bool, comment string, owned bool) {
+	mark, marked := resource.Parse(comment)
+	have.Mark, have.Marked = resource.Parse(r.comment)
+	have.Whole = r.exists && beside && marked
+	switch {
+	case !r.exists:
+		have.Mark, have.Marked = mark, marked
+	case !beside || have.Marked && comment == "" && owned:
+	case !marked || !mark.Of(have.Mark.Owner, have.Mark.Tenant, have.Mark.Resource):
+		have.Mark, have.Marked = resource.Mark{}, false
+	}
 }
 
 // Put does everything in one transaction, and then ends sessions.
@@ -90,10 +96,12 @@ func (s *Schema) Put(ctx context.Context, n string, m resource.Mark, may resourc
 }
 
 func (s *Schema) put(ctx context.Context, c *pgx.Conn, tx pgx.Tx, n string, m resource.Mark) error {
-	var role, schema bool
+	var role, schema, begun bool
 	var database string
 	err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = $1),
-		EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1), current_database()`, n).Scan(&role, &schema, &database)
+		EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1),
+		EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1 AND obj_description(oid, 'pg_namespace') IS NULL AND pg_get_userbyid(nspowner) = $1),
+		current_database()`, n).Scan(&role, &schema, &begun, &database)
 	if err != nil {
 		return err
 	}
@@ -109,10 +117,15 @@ func (s *Schema) put(ctx context.Context, c *pgx.Conn, tx pgx.Tx, n string, m re
 		if err := run(ctx, tx, "CREATE SCHEMA %1$I AUTHORIZATION %1$I", n); err != nil {
 			return fmt.Errorf("creating the schema: %w", err)
 		}
-		if s.init != "" {
-			if err := initialize(ctx, tx, s.init, n, n); err != nil {
-				return err
-			}
+	}
+	// The role is marked before init, and the schema after it: an init that ends
+	// the transaction leaves something that is ours, and not whole.
+	if err := run(ctx, tx, "COMMENT ON ROLE %I IS %L", n, m.Text()); err != nil {
+		return fmt.Errorf("marking the role: %w", err)
+	}
+	if s.init != "" && (!schema || begun) {
+		if err := initialize(ctx, tx, s.init, n, n); err != nil {
+			return err
 		}
 	}
 	for _, kind := range []string{"ROLE", "SCHEMA"} {

@@ -192,11 +192,31 @@ func (s *server) makeRole(ctx context.Context, c *pgx.Conn, tx pgx.Tx, n, databa
 	return nil
 }
 
-// access lets the role in, or keeps it out. Sessions are ended by evict.
+// access lets the role in, or keeps it out. Sessions are ended by evict. The
+// right to connect is given only to a role that lacks it, and taken only from
+// one that was given it: those of a shared database stand in one row, which
+// grows with each of them and is changed by one transaction at a time.
 func access(ctx context.Context, on execer, n, database string, open bool) error {
-	formats := []string{"ALTER ROLE %1$I NOLOGIN", "REVOKE CONNECT ON DATABASE %2$I FROM %1$I"}
+	var may, given bool
+	err := on.QueryRow(ctx, `SELECT has_database_privilege(r.oid, d.oid, 'CONNECT'),
+		EXISTS (SELECT 1 FROM aclexplode(d.datacl) a WHERE a.grantee = r.oid AND a.privilege_type = 'CONNECT')
+		FROM pg_roles r, pg_database d WHERE r.rolname = $1 AND d.datname = $2`, n, database).Scan(&may, &given)
+	if err != nil {
+		return fmt.Errorf("asking who may connect: %w", err)
+	}
+	formats := []string{"ALTER ROLE %1$I NOLOGIN"}
 	if open {
-		formats = []string{"GRANT CONNECT ON DATABASE %2$I TO %1$I", "ALTER ROLE %1$I LOGIN"}
+		formats[0] = "ALTER ROLE %1$I LOGIN"
+	}
+	if open && !may || !open && given {
+		if _, err := on.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtextextended('avhub connect', 0))"); err != nil {
+			return fmt.Errorf("waiting to change who may connect: %w", err)
+		}
+		if open {
+			formats = append(formats, "GRANT CONNECT ON DATABASE %2$I TO %1$I")
+		} else {
+			formats = append(formats, "REVOKE CONNECT ON DATABASE %2$I FROM %1$I")
+		}
 	}
 	for _, f := range formats {
 		if err := run(ctx, on, f, n, database); err != nil {
