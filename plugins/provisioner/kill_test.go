@@ -92,7 +92,7 @@ func live(raw []byte) error {
 		}
 	}
 	if l.Sweep {
-		_, err = c.sweep(context.Background(), nil)
+		_, err = c.sweep(context.Background())
 	}
 	return err
 }

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/avhub/avhub/sdk/plugin"
@@ -35,5 +36,8 @@ func open(_ context.Context, cfg config, log *slog.Logger) (plugin.Connector[sta
 }
 
 func main() {
-	connectorPlugin().Main()
+	if os.Getenv(plugin.MagicCookieKey) == plugin.MagicCookieValue {
+		connectorPlugin().Main()
+	}
+	os.Exit(command(context.Background(), os.Args, os.Stdin, os.Stdout, os.Stderr))
 }

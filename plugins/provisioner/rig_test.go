@@ -130,7 +130,7 @@ func (r *rig) state(tenant string) *state {
 // sweep does what the clock does.
 func (r *rig) sweep() []swept {
 	r.t.Helper()
-	out, err := r.c.sweep(r.t.Context(), nil)
+	out, err := r.c.sweep(r.t.Context())
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -18,13 +18,19 @@ type swept struct {
 	Name     string         `json:"name"`
 	Phase    resource.Phase `json:"phase"`
 	Due      time.Time      `json:"due,omitzero"`
-	Outcome  string         `json:"outcome"` // "deleted", "waits", "failed"
+	Outcome  string         `json:"outcome"` // "deleted", "would be deleted", "waits", "failed"
 	Problem  string         `json:"problem,omitempty"`
 }
 
 // sweep deletes what is due. Its clock is on the resource itself, so it needs
 // nothing that is remembered. A driver that is down keeps its own alone.
-func (c *connector) sweep(ctx context.Context, tell func(done, of int)) ([]swept, error) {
+func (c *connector) sweep(ctx context.Context) ([]swept, error) {
+	return c.purge(ctx, nil, true, nil)
+}
+
+// sweepThose ends those resources that ended, may be deleted, and are meant.
+func (c *connector) sweepThose(ctx context.Context, meant func(resource.Found) bool, end func(context.Context, string, resource.Found) error,
+	outcome string, tell func(done, of int)) ([]swept, error) {
 	out := []swept{}
 	var errs []error
 	for _, n := range slices.Sorted(maps.Keys(c.drivers)) {
@@ -38,11 +44,11 @@ func (c *connector) sweep(ctx context.Context, tell func(done, of int)) ([]swept
 			continue
 		}
 		due := slices.DeleteFunc(all, func(f resource.Found) bool {
-			return !f.Mark.Phase.Ends() || f.Mark.Due.IsZero() || c.now().Before(f.Mark.Due)
+			return !f.Mark.Phase.Ends() || !meant(f)
 		})
 		for i, f := range due {
 			one := swept{Tenant: f.Mark.Tenant, Resource: n, Name: f.Name, Phase: f.Mark.Phase, Due: f.Mark.Due}
-			err := c.destroy(ctx, n, f)
+			err := end(ctx, n, f)
 			var wait *waitError
 			switch {
 			case errors.As(err, &wait):
@@ -53,7 +59,7 @@ func (c *connector) sweep(ctx context.Context, tell func(done, of int)) ([]swept
 				one.Outcome, one.Problem = "failed", err.Error()
 				errs = append(errs, fmt.Errorf("deleting %s: %w", f.Name, err))
 			default:
-				one.Outcome = "deleted"
+				one.Outcome = outcome
 			}
 			out = append(out, one)
 			if tell != nil {
@@ -88,7 +94,7 @@ func (c *connector) every(ctx context.Context, d time.Duration) {
 			return
 		case <-timer.C:
 		}
-		if _, err := c.sweep(ctx, nil); err != nil && ctx.Err() == nil {
+		if _, err := c.sweep(ctx); err != nil && ctx.Err() == nil {
 			c.log.Error("deleting what is due failed; it is tried again", "error", err.Error(), "after", d)
 		}
 	}
