@@ -17,7 +17,7 @@ func BenchmarkHub(b *testing.B) {
 	for _, part := range []struct {
 		name string
 		run  func(*testing.B, *table)
-	}{{"accept", benchAccept}, {"deliver", benchDeliver}, {"latency", benchLatency}, {"tenant", benchBadTenant}, {"hang", benchHangingPlugin}} {
+	}{{"accept", benchAccept}, {"deliver", benchDeliver}, {"latency", benchLatency}, {"tenant", benchBadTenant}, {"hang", benchHangingPlugin}, {"replay", benchReplay}} {
 		b.Run(part.name, func(b *testing.B) {
 			part.run(b, t)
 			b.ReportMetric(0, "ns/op") // the table is the result
