@@ -134,7 +134,7 @@ func (c *cli) askWhere(ctx context.Context, d data, name string) (string, error)
 	if err != nil || waits.Waiting == 0 {
 		return "", nil //nolint:nilerr // what it gets is not known, so there is nothing to ask about
 	}
-	fmt.Fprintf(c.err, "%s for %s have piled up. [g]o on with them, skip to [n]ow, or from a time (RFC 3339)? [g] ", count(waits.Waiting, "event"), name)
+	fmt.Fprintf(c.err, "Piled up for %s: %s. [g]o on with that, skip to [n]ow, or from a time (RFC 3339)? [g] ", name, count(waits.Waiting, "event"))
 	answer, err := bufio.NewReader(c.in).ReadString('\n')
 	switch answer = strings.TrimSpace(answer); {
 	case err != nil:
