@@ -47,7 +47,8 @@ func (c *cli) devVerb() *cobra.Command {
 		Long: "Runs the whole product with nothing else installed: the hub on a SQLite database, an\n" +
 			"AuthVital that is simulated in the same process and tells the life of some companies in\n" +
 			"signed webhooks, a connector as a process of its own, and a small receiver that stands for\n" +
-			"your application. Where avhub-stripe is built, it bills the companies at a simulated Stripe.\n" +
+			"your application. Where avhub-stripe is built, it bills the companies at a simulated Stripe,\n" +
+			"or, if STRIPE_API_KEY holds a test key, in Stripe's test mode; a live key is refused.\n" +
 			"Prints a line for each thing that happens, from the sender's answer to the connector's\n" +
 			"verdict, and for each change of what a company pays for. Where avhub-auditlog is built, it keeps\n" +
 			"an audit trail of everything, and the last words tell how to verify it.\n\n" +
@@ -86,9 +87,10 @@ func (c *cli) devVerb() *cobra.Command {
 // takes it down in the opposite one.
 func (c *cli) dev(ctx context.Context, f devFlags, changed func(flag string) bool) (err error) {
 	place := devPlace{dir: f.dir, logLevel: f.logLevel}
+	stripeKey := ""
 	if f.config != "" {
 		place.own, err = c.devPlugins(f.config)
-	} else {
+	} else if stripeKey, err = stripeTestKey(); err == nil {
 		place.notify, err = findBundled("avhub-notify")
 		if audit, missing := findBundled("avhub-auditlog"); missing == nil { // dev does without, if it has to
 			place.audit = audit
@@ -129,10 +131,15 @@ func (c *cli) dev(ctx context.Context, f devFlags, changed func(flag string) boo
 	if err != nil {
 		return err
 	}
-	if place.own == nil {
-		if place.billing, err = startBilling(aroundCtx, &around, view.billed); err != nil {
-			return err
-		}
+	switch {
+	case place.own != nil:
+	case stripeKey != "":
+		place.billing, err = c.testBilling(ctx, stripeKey, folder)
+	default:
+		place.billing, err = startBilling(aroundCtx, &around, view.billed)
+	}
+	if err != nil {
+		return err
 	}
 	place.provider, place.app = "http://"+provider, "http://"+app
 	place.machine, place.clients = machine, sim.ClientIDs()

@@ -12,11 +12,12 @@ import (
 	"github.com/avhub/avhub/config"
 )
 
-// devBilling is the connector that bills, and the simulated Stripe that it is
-// given: the same program, asked for it.
+// devBilling is the connector that bills, and the Stripe that it is given: a
+// simulated one, which is the same program, or Stripe's own test mode.
 type devBilling struct {
 	program string
-	stripe  string // URL; empty: the program is not built, so nobody is billed
+	stripe  string // URL of the API; empty: the program is not built, so nobody is billed
+	key     string // of test mode; empty: Stripe is simulated
 }
 
 // devBillingPlugin is the name of its plugin.
@@ -56,17 +57,26 @@ func startBilling(ctx context.Context, done *sync.WaitGroup, report func(what st
 		}
 		_ = cmd.Wait()
 	})
-	return devBilling{program, url}, nil
+	return devBilling{program: program, stripe: url}, nil
 }
 
 // plugin is the connector's entry in the configuration.
 func (b devBilling) plugin() config.Plugin {
-	seats := func(plan string) map[string]any { return map[string]any{"lookup_key": plan, "seat_lookup_key": "seat"} }
+	key := b.key
+	if key == "" {
+		key = "sk_test_simulated"
+	}
 	return config.Plugin{
-		Name: devBillingPlugin, Command: []string{b.program}, Events: []string{"tenant.*", "license.*", "member.*", "subject.deleted"}, RetryFor: time.Hour, Partitions: 1,
-		Config: map[string]any{
-			"api_key": "sk_test_simulated", "api_url": b.stripe, "coalesce": "2s", "plan_from": []any{"data.plan"},
-			"plans": map[string]any{"starter": seats("starter"), "pro": seats("pro"), "enterprise": seats("enterprise")},
-		},
+		Name: devBillingPlugin, Command: []string{b.program}, Events: []string{"tenant.*", "license.*", "member.*", "subject.deleted"}, RetryFor: time.Hour, OnDead: "continue", Partitions: 1,
+		Config: b.config(key),
+	}
+}
+
+// config is the connector's own part of the entry.
+func (b devBilling) config(key string) map[string]any {
+	seats := func(plan string) map[string]any { return map[string]any{"lookup_key": plan, "seat_lookup_key": "seat"} }
+	return map[string]any{
+		"api_key": key, "api_url": b.stripe, "coalesce": "2s", "plan_from": []any{"data.plan"},
+		"plans": map[string]any{"starter": seats("starter"), "pro": seats("pro"), "enterprise": seats("enterprise")},
 	}
 }

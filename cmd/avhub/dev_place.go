@@ -109,7 +109,7 @@ func (c *cli) devPlugins(file string) (*config.Config, error) {
 	if len(cfg.Plugins) == 0 {
 		return nil, fmt.Errorf("%s has no plugins, so there is nothing to try", file)
 	}
-	return cfg, cfg.CheckFiles()
+	return cfg, errors.Join(refuseLiveKeys(cfg), cfg.CheckFiles())
 }
 
 // header tells who is where and what to try.
@@ -132,7 +132,8 @@ func (p devPlace) header(c *cli) {
 		row("your app", p.app+"/events", "a stand-in that says 200")
 		if p.billing.stripe != "" {
 			row("connector", p.billing.program, "bills each tenant for its plan and its seats at")
-			row("Stripe", p.billing.stripe, "simulated; its page shows who pays for what")
+			address, remark := p.billing.dashboard()
+			row("Stripe", address, remark)
 		}
 		if p.audit != "" {
 			row("auditor", p.audit, "keeps a trail that anyone can check")

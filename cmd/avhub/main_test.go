@@ -77,7 +77,7 @@ const deadline = 60 * time.Second
 func environ(more ...string) []string {
 	var env []string
 	for _, pair := range os.Environ() {
-		if !strings.HasPrefix(pair, "AVHUB_") && !strings.HasPrefix(pair, "NO_COLOR=") {
+		if !strings.HasPrefix(pair, "AVHUB_") && !strings.HasPrefix(pair, "STRIPE_") && !strings.HasPrefix(pair, "NO_COLOR=") {
 			env = append(env, pair)
 		}
 	}
@@ -196,11 +196,16 @@ func start(t *testing.T, dir string, args ...string) *process {
 
 func startProgram(t *testing.T, path, dir string, args ...string) *process {
 	t.Helper()
+	return startWith(t, environ(), path, dir, args...)
+}
+
+func startWith(t *testing.T, env []string, path, dir string, args ...string) *process {
+	t.Helper()
 	p := &process{
 		cmd: exec.Command(path, args...), waited: make(chan struct{}),
 		out: &lines{more: make(chan struct{})}, err: &lines{more: make(chan struct{})},
 	}
-	p.cmd.Dir, p.cmd.Env = dir, environ()
+	p.cmd.Dir, p.cmd.Env = dir, env
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
