@@ -40,6 +40,11 @@ type rig struct {
 	stop   func()
 	wide   *connector
 
+	// now is what the connector takes for the time, and via what its requests go
+	// through; nil: nothing.
+	now func() time.Time
+	via func(http.RoundTripper) http.RoundTripper
+
 	states   map[string][]byte
 	position int64
 	again    int // answers AGAIN so far
@@ -93,6 +98,7 @@ func newRig(t *testing.T, change func(cfg map[string]any, opts *stripefake.Optio
 		change(cfg, &opts)
 	}
 	r := &rig{t: t, fake: stripefake.New(opts), cfg: cfg, states: map[string][]byte{}}
+	r.now = r.fake.Now
 	server := httptest.NewServer(witnessed(t, r.fake))
 	t.Cleanup(server.Close)
 	r.url = server.URL
@@ -109,7 +115,10 @@ func (r *rig) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	p := connectorPlugin()
 	p.Open = func(_ context.Context, cfg config, log *slog.Logger) (plugin.Connector[state], error) {
-		r.wide = newConnector(cfg, log, r.fake.Now)
+		r.wide = newConnector(cfg, log, r.now)
+		if r.via != nil {
+			r.wide.api.client.Transport = r.via(r.wide.api.client.Transport)
+		}
 		return r.wide, nil
 	}
 	r.logs = &lockedBuffer{}
@@ -165,7 +174,7 @@ func asJSON(t testing.TB, v any) []byte {
 // company is a tenant as the mirror has it.
 func (r *rig) company(id string) plugin.Organization {
 	return plugin.Organization{TenantID: id, Name: "Acme " + id, Slug: "acme-" + id, Plan: "free", Status: "active",
-		OwnerEmail: id + "@example.com", CreatedAt: r.fake.Now(), UpdatedAt: r.fake.Now()}
+		OwnerEmail: id + "@example.com", CreatedAt: r.now(), UpdatedAt: r.now()}
 }
 
 // seats gives out n licenses.
@@ -176,7 +185,7 @@ func seats(org *plugin.Organization, n int64) {
 // event is one about a tenant as it stands; org is nil when there is no row.
 func (r *rig) event(typ, tenant string, org *plugin.Organization) *pluginpb.Event {
 	r.position++
-	at := r.fake.Now().UnixMicro() + r.position
+	at := r.now().UnixMicro() + r.position
 	e := &pluginpb.Entity{Kind: "organization", Id: tenant}
 	if org != nil {
 		now := *org

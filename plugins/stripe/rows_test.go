@@ -21,6 +21,7 @@ const (
 	retried  = pluginpb.Verdict_KIND_RETRY
 	rejected = pluginpb.Verdict_KIND_REJECT
 	halted   = pluginpb.Verdict_KIND_HALT
+	again    = pluginpb.Verdict_KIND_AGAIN
 )
 
 // paying is a tenant with three seats on pro.

@@ -17,20 +17,26 @@ func (s *Server) Advance(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	until := s.now().Add(d)
+	s.dueUntil(func(x *subscription) bool { return s.customer(x.customer).clock == nil }, until, func(to time.Time) { s.offset += to.Sub(s.now()) })
+	s.offset += until.Sub(s.now())
+}
+
+// dueUntil ends periods of the subscriptions that live by one clock, in their
+// order. set moves that clock.
+func (s *Server) dueUntil(lives func(*subscription) bool, until time.Time, set func(to time.Time)) {
 	for {
 		var next *subscription
 		for _, x := range s.subscriptions {
-			if !x.ended() && !x.ends.After(until) && (next == nil || x.ends.Before(next.ends)) {
+			if !x.ended() && lives(x) && !x.ends.After(until) && (next == nil || x.ends.Before(next.ends)) {
 				next = x
 			}
 		}
 		if next == nil {
-			break
+			return
 		}
-		s.offset += next.ends.Sub(s.now())
+		set(next.ends)
 		s.periodEnds(next)
 	}
-	s.offset += until.Sub(s.now())
 }
 
 func (s *Server) periodEnds(x *subscription) {

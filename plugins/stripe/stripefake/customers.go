@@ -22,6 +22,7 @@ type customer struct {
 	found time.Time // by search, from this time on
 	// declines says why its card is declined; empty: it is not.
 	declines string
+	clock    *testClock // nil: the fake's own
 }
 
 func (s *Server) customer(id string) *customer {
@@ -76,6 +77,11 @@ func listJSON(url string, data []any, more bool) map[string]any {
 
 func (s *Server) createCustomer(p *params) (any, *failure) {
 	c := &customer{Customer: Customer{Metadata: map[string]string{}}}
+	if id := p.text("test_clock"); id != "" {
+		if c.clock = s.testClock(id); c.clock == nil {
+			return nil, missing("test_clock", id, "test_clock")
+		}
+	}
 	if f := setCustomer(c, p); f != nil {
 		return nil, f
 	}
@@ -154,7 +160,7 @@ func (s *Server) deleteCustomer(id string) (any, *failure) {
 }
 
 func (s *Server) listCustomers(p *params) (any, *failure) {
-	email, after := p.text("email"), p.text("starting_after")
+	email, after, clock := p.text("email"), p.text("starting_after"), p.text("test_clock")
 	limit, f := p.number("limit", 10)
 	if f == nil {
 		f = p.rest()
@@ -165,7 +171,7 @@ func (s *Server) listCustomers(p *params) (any, *failure) {
 	var all []*customer
 	for i := len(s.customers) - 1; i >= 0; i-- {
 		// Unlike names, e-mail addresses are compared to the letter.
-		if c := s.customers[i]; !c.Deleted && (email == "" || c.Email == email) {
+		if c := s.customers[i]; !c.Deleted && c.lives(clock) && (email == "" || c.Email == email) {
 			all = append(all, c)
 		}
 	}

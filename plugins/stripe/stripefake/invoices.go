@@ -25,7 +25,7 @@ func (s *Server) prorate(before, after *subscription, behavior string) {
 		s.lines = append(s.lines, line)
 	}
 	if behavior == "always_invoice" {
-		after.invoices = append(after.invoices, s.now())
+		after.invoices = append(after.invoices, s.at(after.customer))
 	}
 }
 
@@ -35,7 +35,7 @@ func (s *Server) prorations(before, after *subscription) []Line {
 	var out []Line
 	add := func(sign int64, text string, it *item) {
 		amount := int64(math.Round(left * float64(it.price.Amount*it.quantity)))
-		out = append(out, Line{Subscription: before.id, Text: text, Amount: sign * amount, Proration: true, At: s.now()})
+		out = append(out, Line{Subscription: before.id, Text: text, Amount: sign * amount, Proration: true, At: s.at(before.customer)})
 	}
 	same := func(it *item, in []*item) bool {
 		for _, other := range in {
@@ -64,20 +64,20 @@ func (s *Server) left(x *subscription) float64 {
 	if whole <= 0 {
 		return 0
 	}
-	return max(0, min(1, float64(x.ends.Sub(s.now()))/float64(whole)))
+	return max(0, min(1, float64(x.ends.Sub(s.at(x.customer)))/float64(whole)))
 }
 
 // credit gives back what is left when a subscription ends at once.
 func (s *Server) credit(x *subscription) {
 	for _, it := range x.items {
 		amount := int64(math.Round(s.left(x) * float64(it.price.Amount*it.quantity)))
-		s.lines = append(s.lines, Line{Subscription: x.id, Text: "Unused time on " + it.price.ID, Amount: -amount, Proration: true, At: s.now()})
+		s.lines = append(s.lines, Line{Subscription: x.id, Text: "Unused time on " + it.price.ID, Amount: -amount, Proration: true, At: s.at(x.customer)})
 	}
 }
 
 // invoice bills a period.
 func (s *Server) invoice(x *subscription) {
-	x.invoices = append(x.invoices, s.now())
+	x.invoices = append(x.invoices, s.at(x.customer))
 	if x.pause != "" || x.status == "trialing" {
 		return
 	}
@@ -87,7 +87,7 @@ func (s *Server) invoice(x *subscription) {
 		}
 	}
 	for _, it := range x.items {
-		s.lines = append(s.lines, Line{Subscription: x.id, Text: it.price.ID, Amount: it.price.Amount * it.quantity, Invoiced: true, At: s.now()})
+		s.lines = append(s.lines, Line{Subscription: x.id, Text: it.price.ID, Amount: it.price.Amount * it.quantity, Invoiced: true, At: s.at(x.customer)})
 	}
 }
 
@@ -117,7 +117,7 @@ func (s *Server) upcoming(p *params) (any, *failure) {
 		if c := s.customer(customer); c == nil || c.Deleted {
 			return nil, missing("customer", customer, "customer")
 		}
-		now := s.now()
+		now := s.at(customer)
 		x = &subscription{customer: customer, status: "active", begins: now}
 		x.ends = x.nextEnd(now)
 	}

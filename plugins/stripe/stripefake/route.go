@@ -9,6 +9,9 @@ import (
 func (s *Server) route(req *Request) (any, *failure) {
 	p := newParams(req.Form)
 	parts := strings.Split(strings.TrimPrefix(req.Path, "/v1/"), "/")
+	if len(parts) > 1 && parts[0] == "test_helpers" && parts[1] == "test_clocks" {
+		return s.routeClock(req.Method, parts[2:], p)
+	}
 	id := ""
 	if len(parts) > 1 {
 		id = parts[1]

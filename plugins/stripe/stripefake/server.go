@@ -77,6 +77,7 @@ type Server struct {
 	customers     []*customer
 	subscriptions []*subscription
 	schedules     map[string]*schedule
+	clocks        []*testClock
 	prices        []*Price
 	lines         []Line
 	answers       map[string]*answer

@@ -143,8 +143,8 @@ func (s *Server) createSubscription(p *params) (any, *failure) {
 		}
 		x.status = "incomplete"
 	}
-	now := s.now()
-	x.id, x.created, x.begins, x.found = s.newID("sub"), now, now, now.Add(s.opts.SearchLag)
+	now := s.at(x.customer)
+	x.id, x.created, x.begins, x.found = s.newID("sub"), now, now, s.now().Add(s.opts.SearchLag)
 	x.ends = x.nextEnd(now)
 	if trial > 0 {
 		x.status, x.trialEnd = "trialing", now.AddDate(0, 0, int(trial))
@@ -315,7 +315,7 @@ func (s *Server) updateSubscription(id string, p *params) (any, *failure) {
 
 // commit puts a changed copy in the place of a subscription.
 func (s *Server) commit(x, next *subscription, proration string) {
-	now := s.now()
+	now := s.at(x.customer)
 	for _, it := range next.items {
 		if it.id == "" {
 			it.id = s.newID("si")
@@ -347,7 +347,7 @@ func (s *Server) commit(x, next *subscription, proration string) {
 	}
 	if !maps.Equal(before.metadata, after.metadata) {
 		s.effects++
-		x.found = now.Add(s.opts.SearchLag)
+		x.found = s.now().Add(s.opts.SearchLag)
 	}
 }
 
@@ -371,9 +371,9 @@ func (s *Server) cancelSubscription(id string, p *params) (any, *failure) {
 }
 
 func (s *Server) end(x *subscription, status string) {
-	x.status, x.endedAt = status, s.now()
+	x.status, x.endedAt = status, s.at(x.customer)
 	if x.cancelledAt.IsZero() {
-		x.cancelledAt = s.now()
+		x.cancelledAt = x.endedAt
 	}
 	s.changed(x, "ended")
 	s.tell("customer.subscription.deleted", x, nil)
@@ -381,6 +381,7 @@ func (s *Server) end(x *subscription, status string) {
 
 func (s *Server) listSubscriptions(p *params) (any, *failure) {
 	of, status, after, expand := p.text("customer"), p.text("status"), p.text("starting_after"), p.list("expand")
+	clock := p.text("test_clock")
 	limit, f := p.number("limit", 10)
 	if f == nil {
 		f = p.rest()
@@ -390,7 +391,7 @@ func (s *Server) listSubscriptions(p *params) (any, *failure) {
 	}
 	all := s.newest(func(x *subscription) bool {
 		switch {
-		case of != "" && x.customer != of:
+		case of != "" && x.customer != of, of == "" && !s.customer(x.customer).lives(clock):
 			return false
 		case status == "all":
 			return true
