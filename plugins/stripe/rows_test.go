@@ -128,6 +128,42 @@ func TestRow3_CancelledAndBoughtAgainWithinADayIsAnotherSubscription(t *testing.
 	equal(t, "what is paid for", r.sub("t1").Sold, "starter×1")
 }
 
+// A replay sends no revision, so that equal changes have equal parameters: only
+// their keys tell them apart.
+func TestRow3_EqualChangesOnReplayHaveKeysOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(cfg map[string]any, _ *stripefake.Options) {
+		cfg["drift"] = map[string]any{"every": "0s", "quantity": "heal", "cancel": "heal"}
+	})
+	org := r.paying("t1")
+	replay := func() {
+		t.Helper()
+		r.fake.Advance(time.Minute)
+		ev := r.event("tenant.updated", "t1", &org)
+		ev.Replay = true
+		r.settled(r.deliver(ev))
+	}
+	want := []string{"created pro×1 seat×3"}
+	for range 3 {
+		mine := r.sub("t1").ID
+		r.fake.Dashboard(func(d stripefake.Dashboard) { d.SetItem(mine, 1, "", 50) })
+		replay()
+		want = append(want, "by hand: pro×1 seat×50", "pro×1 seat×50 → pro×1 seat×3")
+	}
+	for range 3 {
+		mine := r.sub("t1").ID
+		r.fake.Dashboard(func(d stripefake.Dashboard) { d.Cancel(mine, false) })
+		replay()
+		want = append(want, "ended", "created pro×1 seat×3")
+	}
+	equal(t, "history", r.fake.History("t1"), want)
+	for _, req := range r.fake.Requests() {
+		if req.Replayed {
+			t.Errorf("Stripe took %s for one that it had answered before", req.Operation())
+		}
+	}
+}
+
 func TestRow4_TooManyRequestsWaitLongerEachTime(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, nil)

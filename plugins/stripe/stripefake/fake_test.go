@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -302,5 +303,52 @@ func TestTheLimitIsPerSecond(t *testing.T) {
 	}
 	if limited == 0 || limited != c.fake.Limited() {
 		t.Errorf("%d refused, the fake counts %d", limited, c.fake.Limited())
+	}
+}
+
+func TestATestClockStandsStillUntilItIsMovedAndTakesItsCustomersWithIt(t *testing.T) {
+	t.Parallel()
+	c := newClient(t, Options{})
+	const clocks = "/v1/test_helpers/test_clocks"
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	unix := func(d time.Duration) string { return strconv.FormatInt(start.Add(d).Unix(), 10) }
+	clock := c.ok("POST", clocks, "k1", "frozen_time", unix(0))
+	cus := c.ok("POST", "/v1/customers", "k2", "email", "a@example.com", "test_clock", clock)
+	sub := c.ok("POST", "/v1/subscriptions", "k3", "customer", cus, "items[0][price]", "price_a")
+	c.fake.Advance(40 * 24 * time.Hour)
+	if x := c.fake.Subscriptions()[0]; !x.PeriodEnd.Equal(start.AddDate(0, 1, 0)) {
+		t.Errorf("the fake's own clock moved it: %v", x.PeriodEnd)
+	}
+	for _, path := range []string{"/v1/customers", "/v1/subscriptions"} {
+		for query, want := range map[string]int{"": 0, clock: 1} {
+			params := []string{}
+			if query != "" {
+				params = []string{"test_clock", query}
+			}
+			if _, out, _ := c.do("GET", path, "", params...); len(out["data"].([]any)) != want {
+				t.Errorf("%s of %q lists %v", path, query, out["data"])
+			}
+		}
+	}
+	for d, want := range map[time.Duration]int{-time.Hour: 400, 100 * 24 * time.Hour: 400} {
+		if status, _, _ := c.do("POST", clocks+"/"+clock+"/advance", "", "frozen_time", unix(d)); status != want {
+			t.Errorf("moved by %v: %d", d, status)
+		}
+	}
+	c.ok("POST", clocks+"/"+clock+"/advance", "", "frozen_time", unix(33*24*time.Hour))
+	for _, want := range []string{"advancing", "ready"} {
+		if _, out, _ := c.do("GET", clocks+"/"+clock, ""); out["status"] != want {
+			t.Errorf("it is %v, want %s", out["status"], want)
+		}
+	}
+	if x := c.fake.Subscriptions()[0]; x.ID != sub || !x.PeriodEnd.Equal(start.AddDate(0, 2, 0)) || x.Invoices != 2 {
+		t.Errorf("after a period: %+v", x)
+	}
+	c.ok("DELETE", clocks+"/"+clock, "")
+	if x := c.fake.Subscriptions()[0]; !x.Ended() || !c.fake.Customers()[0].Deleted {
+		t.Errorf("its customer goes on: %+v", x)
+	}
+	if status, _, _ := c.do("GET", clocks+"/"+clock, ""); status != 404 {
+		t.Errorf("it is still there: %d", status)
 	}
 }
