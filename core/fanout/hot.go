@@ -27,7 +27,13 @@ func (c *Consumer) sideline(ctx context.Context) error {
 		return err
 	}
 	c.turn++
-	c.active[first.key] = &laneRun{lane: lane, turn: c.turn, agains: first.agains}
+	run := &laneRun{lane: lane, turn: c.turn}
+	for _, it := range c.window.items { // it may have stood for older ones
+		if it.key == first.key && !it.settled && it.agains > 0 {
+			run.agains, run.again = it.agains, it.ev.Position
+		}
+	}
+	c.active[first.key] = run
 	c.lanes++
 	c.window.giveTo(first.key)
 	c.window.advance()
