@@ -53,6 +53,9 @@ func (c *Consumer) takeUp(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	if err := c.heed(ctx, due); err != nil {
+		return err
+	}
 	c.due, c.crowded = time.Time{}, false
 	if len(due) == limit {
 		c.due, c.crowded = now, true // there may be more

@@ -2,6 +2,8 @@ package fanout
 
 import (
 	"context"
+	"database/sql"
+	"fmt"
 	"time"
 )
 
@@ -61,11 +63,31 @@ func (c *Consumer) releasedLanes(ctx context.Context, limit int) ([]*Lane, error
 		return nil, err
 	}
 	gone, err := readLanes(ctx, c.deps.Store.ReadSQL(),
-		where+` AND next_at = ? AND NOT EXISTS (`+letter+`) LIMIT ?`, append(args, limit)...)
+		where+` AND next_at IN (0, ?) AND parked > 0 AND NOT EXISTS (`+letter+`) LIMIT ?`, append(args, limit)...)
 	for _, lane := range gone {
 		lane.Discard = lane.Parked
 	}
 	return append(lanes, gone...), err
+}
+
+// heed gives up what lanes are parked behind whose dead letter an operator has
+// discarded, also if they are to be tried again by a later word.
+func (c *Consumer) heed(ctx context.Context, lanes []*Lane) error {
+	for _, lane := range lanes {
+		if lane.Parked == 0 {
+			continue
+		}
+		there := false
+		err := c.deps.Store.ReadSQL().Query(ctx, func(rows *sql.Rows) error { return rows.Scan(&there) },
+			`SELECT COUNT(*) > 0 FROM avhub_dead_letters WHERE plugin = ? AND position = ?`, c.cfg.Name, lane.Parked)
+		if err != nil {
+			return fmt.Errorf("look for a parked lane's dead letter: %w", err)
+		}
+		if !there {
+			lane.Discard = lane.Parked
+		}
+	}
+	return nil
 }
 
 // discardLanes gives up the heads of lanes on an operator's word, without asking

@@ -186,6 +186,9 @@ func (c *Consumer) wished(ctx context.Context) (bool, error) {
 	if len(lanes) == 0 {
 		return false, nil
 	}
+	if err := c.heed(ctx, lanes); err != nil || lanes[0].Discard > 0 {
+		return false, err // discardLanes does it
+	}
 	b, err := c.headOf(ctx, lanes[0])
 	if b == nil || err != nil {
 		return false, err
