@@ -119,7 +119,12 @@ func (w *world) look() {
 		is := now.settled(f)
 		if is && f.fate == "" && f.discard {
 			f.fate = "discarded"
-			delete(w.failing, f.key)
+			if is := w.failing[f.key]; is != nil && is.parked == f.position {
+				delete(w.letters, f.position)
+			}
+			if is := w.failing[f.key]; is == nil || is.parked <= f.position {
+				delete(w.failing, f.key)
+			}
 		}
 		switch {
 		case is && f.fate == "":
@@ -228,6 +233,7 @@ func (w *world) rest() {
 			w.fail("it does not come to rest")
 		}
 		w.now = w.now.Add(modelWaits[2])
+		w.decide()
 		for _, h := range w.hubs[:w.partitions] {
 			h.work()
 			if h.c == nil {
@@ -243,8 +249,26 @@ func (w *world) rest() {
 		w.look()
 	}
 	for _, f := range w.facts {
+		f.never = false
 		if f.wanted && (f.fate == "" || !f.booked) {
 			w.fail("nobody knows what became of event %d of %s", f.position, f.key)
 		}
 	}
+}
+
+// decide is an operator who looks after the keys that are parked.
+func (w *world) decide() {
+	lanes := slices.Sorted(maps.Keys(w.books.lanes))
+	for n, key := range lanes {
+		switch lane := w.books.lanes[key]; {
+		case lane.Parked == 0 || lane.Discard > 0:
+		case w.tight && w.facts[lane.Parked-1].huge:
+			w.operate(op{do: "discard lane", n: n})
+		default:
+			if _, ok := w.letters[lane.Parked]; ok {
+				w.operate(op{do: "retry letter", n: slices.Index(slices.Sorted(maps.Keys(w.books.letters)), lane.Parked)})
+			}
+		}
+	}
+	w.look()
 }

@@ -11,6 +11,8 @@ import (
 // What the model has found: the shortest ways to faults that have been mended.
 func TestLaw4_WaysThatOnceLedToAFault(t *testing.T) {
 	plain := setting{partitions: 1, order: plugin.PerTenant}
+	parking := setting{partitions: 1, order: plugin.PerTenant, park: true}
+	narrow := setting{partitions: 1, order: plugin.PerTenant, coalesce: true, tight: true}
 	coalescing := setting{partitions: 1, order: plugin.PerTenant, coalesce: true}
 	for name, c := range map[string]struct {
 		setting
@@ -59,6 +61,27 @@ func TestLaw4_WaysThatOnceLedToAFault(t *testing.T) {
 			{do: "work"},
 			{do: "work"},
 			{do: "begin"},
+		}},
+		// It was attempted once more.
+		"a lane is retried whose dead letter was discarded": {parking, []op{
+			{do: "append"},
+			{do: "work"},
+			{do: "answer", how: "reject"},
+			{do: "discard letter"},
+			{do: "retry lanes"},
+			{do: "turn"},
+			{do: "work"},
+		}},
+		// The lane went on with a newer event.
+		"a key that asked to come again gets a lane for its many events": {narrow, []op{
+			{do: "append"},
+			{do: "append"},
+			{do: "burst", n: 1, m: 3},
+			{do: "append", m: 1},
+			{do: "turn"},
+			{do: "answer", how: "again", all: true},
+			{do: "work"},
+			{do: "turn"},
 		}},
 		// The lane's head was the dead letter, which the newer one does not cover.
 		"a crash between a dead letter and the cursor": {coalescing, []op{

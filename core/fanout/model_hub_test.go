@@ -40,8 +40,11 @@ type modelHub struct {
 	again map[string]int64
 	// taking is what came back and is not committed yet.
 	taking *outcome
-	failed bool          // the last step met a failing database and must be repeated
-	dying  *dyingContext // of the last step, if its statements were to fail
+	// unlucky are tenants that may have failed since anything worked, failing those
+	// that did: five of them open the breaker.
+	unlucky, failing map[string]time.Time
+	failed           bool          // the last step met a failing database and must be repeated
+	dying            *dyingContext // of the last step, if its statements were to fail
 }
 
 // modelCall is a call to the plugin, from the moment in which the consumer
@@ -71,6 +74,9 @@ func (h *modelHub) launch(b *batch, run func()) {
 	call := &modelCall{
 		hub: h, b: b, run: run,
 		arrived: make(chan struct{}), answers: make(chan modelAnswer, 1), done: make(chan struct{}),
+	}
+	if h.c.breaker.isOpen() && (len(h.calls) > 0 || len(b.items) > 1 && b.replay == nil) {
+		h.w.fail("%s delivers %d events beside %d calls, and its breaker is open", h.name, len(b.items), len(h.calls))
 	}
 	h.calls = append(h.calls, call)
 	// A consumer takes its lanes up in any order. Cases that are to be played
@@ -277,7 +283,7 @@ func (h *modelHub) start(partition int) {
 	c := New(
 		Config{
 			Name: "p", Partition: h.partition, Partitions: w.partitions, Events: []string{"member.*"},
-			RetryFor: modelRetryFor, ConfigHash: fmt.Sprint(w.hash),
+			RetryFor: modelRetryFor, Park: w.park, ConfigHash: fmt.Sprint(w.hash),
 		},
 		Deps{
 			Store: w.st, Journal: modelJournal{w.journal, w}, Mirror: h, Plugin: h, Hub: h.name, Lease: h.lease,
@@ -286,6 +292,7 @@ func (h *modelHub) start(partition int) {
 		})
 	c.limits, c.launch, c.inTx = w.limits, h.launch, h.inTx
 	h.c, h.claiming = c, true
+	h.unlucky, h.failing = map[string]time.Time{}, map[string]time.Time{}
 	h.took, h.kept, h.again = map[int64]string{}, map[int64]bool{}, map[string]int64{}
 	err := c.claim(context.Background())
 	for errors.Is(err, errModelFault) {
@@ -295,6 +302,9 @@ func (h *modelHub) start(partition int) {
 	// What the books do not tell, no former owner can add: it is to be delivered
 	// again.
 	for _, f := range w.facts {
+		if w.partition(f) == h.partition {
+			f.deaths = 0
+		}
 		if !f.booked && w.partition(f) == h.partition {
 			f.fate = ""
 		}
@@ -379,8 +389,10 @@ func (h *modelHub) take() {
 				break
 			}
 		}
+		open := h.c.breaker.isOpen()
 		h.c.unsaved = h.c.settle(b)
 		h.w.settled(h)
+		h.weighed(b, open)
 		h.commit()
 	default:
 	}

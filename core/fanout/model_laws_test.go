@@ -32,6 +32,9 @@ func (w *world) handedOut(call *modelCall) {
 	}
 	for _, other := range h.calls {
 		for _, ev := range other.req.GetEvents() {
+			if other != call && (other.b.exclusive || call.b.exclusive) {
+				w.fail("%s: a call is under way beside one that must be alone", h.name)
+			}
 			if other != call && byKey[ev.GetKey()] != nil {
 				w.fail("%s: %s is in two calls at once", h.name, ev.GetKey())
 			}
@@ -95,7 +98,7 @@ func (w *world) handedOutKey(call *modelCall, key string, facts []*fact) {
 		w.fail("%s: %s is delivered by a lane that there is not", h.name, key)
 	case lane != nil && call.b.run == nil:
 		w.fail("%s: %s is blocked, and delivered by the main stream", h.name, key)
-	case lane != nil && lane.NextAt.After(w.now) && lane.Discard == 0:
+	case lane != nil && lane.NextAt.After(w.now) && lane.Discard == 0 && !(lane.Parked > 0 && w.letters[lane.Parked]):
 		w.fail("%s: %s is delivered %s before its time", h.name, key, lane.NextAt.Sub(w.now))
 	}
 }

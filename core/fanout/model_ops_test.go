@@ -57,7 +57,7 @@ var modelOps = []string{
 }
 
 var modelAnswers = []string{
-	"applied", "applied", "applied", "skipped", "again", "retry", "retry", "throttled", "reject", "halt", "held", "cut", "not running", "breach",
+	"applied", "applied", "applied", "skipped", "again", "retry", "retry", "throttled", "reject", "halt", "held", "cut", "not running", "breach", "crashed", "crashed", "ended",
 }
 
 var modelWaits = []time.Duration{
@@ -77,16 +77,16 @@ func (w *world) do(o op) {
 	switch o.do {
 	case "append":
 		for range o.m%3 + 1 {
-			w.append(o.n%modelKeys, "member.joined", 0)
+			w.append(o.n%w.keys(), "member.joined", 0)
 		}
 	case "burst":
 		for i := range o.m%7 + 2 {
-			w.append((o.n+i)%modelKeys, "member.joined", 0)
+			w.append((o.n+i)%w.keys(), "member.joined", 0)
 		}
 	case "noise":
-		w.append(o.n%modelKeys, "noise.made", 0)
+		w.append(o.n%w.keys(), "noise.made", 0)
 	case "huge":
-		w.append(o.n%modelKeys, "member.joined", 4000)
+		w.append(o.n%w.keys(), "member.joined", 4000)
 	case "work":
 		h.work()
 	case "turn": // a lane's wait passes, and every hub comes round
@@ -101,6 +101,13 @@ func (w *world) do(o op) {
 			call.hub.begin(call)
 			if !call.answered {
 				call.hub.say(call, w.answer(call, o))
+			}
+			if o.how == "crashed" && o.all { // whatever else it was at ends, too
+				for _, other := range call.hub.calls {
+					if other.begun && !other.answered {
+						other.hub.say(other, w.answer(other, o))
+					}
+				}
 			}
 			if o.do == "answer" {
 				call.hub.take()
@@ -118,7 +125,9 @@ func (w *world) do(o op) {
 	case "down":
 		w.down = !w.down
 	case "config":
-		w.hash++
+		if w.hash++; o.m == 5 {
+			w.park = !w.park
+		}
 	case "clock":
 		w.now = w.now.Add(modelWaits[o.n%len(modelWaits)])
 	case "start":
@@ -224,6 +233,14 @@ func (w *world) answer(call *modelCall, o op) modelAnswer {
 	case "not running":
 		call.tried = false
 		return modelAnswer{err: plugin.ErrNotRunning}
+	case "crashed":
+		if events := call.req.GetEvents(); call.b.exclusive && len(events) == 1 {
+			w.facts[events[0].GetPosition()-1].deaths++
+		}
+		return modelAnswer{err: &plugin.Crash{Exit: "signal: killed"}}
+	case "ended":
+		call.tried = false
+		return modelAnswer{err: plugin.ErrEnded}
 	case "breach":
 		return modelAnswer{resp: &pluginpb.DeliverResponse{}}
 	}
@@ -294,7 +311,7 @@ func (w *world) operate(o op) {
 			position := letters[o.n%len(letters)]
 			_, err = Discard(ctx, w.st, Filter{Letter: w.books.letters[position].ID})
 			delete(w.letters, position)
-			w.facts[position-1].fate = "discarded"
+			w.discarded(w.facts[position-1])
 		}
 	case "discard lane":
 		if len(lanes) > 0 {
@@ -306,7 +323,7 @@ func (w *world) operate(o op) {
 			for position := range w.letters {
 				if f := w.facts[position-1]; f.key == lane.Key {
 					delete(w.letters, position)
-					f.fate = "discarded"
+					w.discarded(f)
 				}
 			}
 		}
@@ -315,6 +332,19 @@ func (w *world) operate(o op) {
 	}
 	if err != nil {
 		w.fail("%s: %v", o.do, err)
+	}
+}
+
+// discarded notes that an operator has deleted the dead letter of an event. If its
+// key is parked behind it, all up to there is given up.
+func (w *world) discarded(f *fact) {
+	lane := w.books.lanes[f.key]
+	if lane == nil || lane.Parked != f.position {
+		f.fate = "discarded"
+		return
+	}
+	for _, up := range w.facts[lane.Head-1 : lane.Parked] {
+		up.discard = up.discard || up.wanted && up.key == f.key
 	}
 }
 

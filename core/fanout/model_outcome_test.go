@@ -1,10 +1,12 @@
 package fanout
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 
+	"github.com/avhub/avhub/core/plugin"
 	"github.com/avhub/avhub/sdk/plugin/pluginpb"
 )
 
@@ -17,6 +19,8 @@ type outcome struct {
 	states  map[string]string
 	failing map[string]*failing // nil: the key's failures are over
 	letters []int64             // new ones
+	parked  map[int64]bool      // of these: the key waits behind it
+	left    []int64             // behind which a key does not wait any more
 	retried map[int64]string    // what becomes of those that were delivered again: gone or failed
 }
 
@@ -52,8 +56,7 @@ func (w *world) settled(h *modelHub) {
 		if b.letters != nil {
 			out.retried[f.position] = "failed"
 		} else {
-			w.final(out, f, "dead")
-			out.letters = append(out.letters, f.position)
+			w.dead(out, f)
 		}
 	case out.call.req == nil:
 	case b.err != nil:
@@ -80,7 +83,11 @@ func (w *world) settled(h *modelHub) {
 			out.durable = append(out.durable, position)
 		}
 	}
-	out.durable = append(out.durable, out.letters...)
+	for _, position := range out.letters {
+		if !out.parked[position] {
+			out.durable = append(out.durable, position)
+		}
+	}
 	maps.Copy(h.took, out.final)
 	for _, position := range slices.Sorted(maps.Keys(dead)) {
 		if !slices.Contains(out.letters, position) {
@@ -92,7 +99,7 @@ func (w *world) settled(h *modelHub) {
 func (w *world) outcomeOf(call *modelCall) *outcome {
 	return &outcome{
 		call: call, final: map[int64]string{}, states: map[string]string{},
-		failing: map[string]*failing{}, retried: map[int64]string{},
+		failing: map[string]*failing{}, retried: map[int64]string{}, parked: map[int64]bool{},
 	}
 }
 
@@ -106,7 +113,26 @@ func (w *world) final(out *outcome, f *fact, verdict string) {
 		}
 	}
 	out.final[f.position] = verdict
+	if is := w.fails(out, f.key); is.parked != 0 {
+		out.left = append(out.left, is.parked)
+	}
 	out.failing[f.key] = nil
+}
+
+// dead: the event is given up, and its key goes on, or waits behind it.
+func (w *world) dead(out *outcome, f *fact) {
+	out.letters = append(out.letters, f.position)
+	if !out.call.hub.c.cfg.Park {
+		w.final(out, f, "dead")
+		return
+	}
+	is := w.fails(out, f.key)
+	if is.parked != 0 && is.parked != f.position {
+		out.left = append(out.left, is.parked)
+	}
+	is.parked, is.most = f.position, is.most+1000
+	is.least = 0
+	out.parked[f.position] = true
 }
 
 func (w *world) verdict(out *outcome, f *fact, v *pluginpb.Verdict, dead map[int64]bool) {
@@ -121,9 +147,11 @@ func (w *world) verdict(out *outcome, f *fact, v *pluginpb.Verdict, dead map[int
 	case pluginpb.Verdict_KIND_SKIPPED:
 		w.final(out, f, "skipped")
 	case pluginpb.Verdict_KIND_REJECT:
-		w.final(out, f, "dead")
-		out.letters = append(out.letters, f.position)
+		w.dead(out, f)
 	case pluginpb.Verdict_KIND_RETRY:
+		if out.call.hub.c.breaker.isOpen() && !v.GetThrottled() {
+			return // it is the plugin's fault
+		}
 		is := w.fails(out, f.key)
 		if v.GetThrottled() {
 			return
@@ -144,14 +172,20 @@ func (w *world) unanswered(out *outcome, dead map[int64]bool) {
 		return
 	}
 	if out.call.b.letters != nil {
-		if events := out.call.req.GetEvents(); len(events) == 1 { // else it may be another one's fault
-			out.retried[events[0].GetPosition()] = "failed"
+		for _, d := range out.call.hub.c.unsaved.retried {
+			if len(out.call.req.GetEvents()) > 1 || errors.Is(out.call.b.err, plugin.ErrCrashed) && !out.call.b.exclusive && !out.call.hub.c.breaker.isOpen() {
+				w.fail("the dead letter of event %d has failed for what may be another one's fault", d.Position)
+			}
+			out.retried[d.Position] = "failed"
 		}
 		return
 	}
 	for _, ev := range out.call.req.GetEvents() {
 		f := w.facts[ev.GetPosition()-1]
 		delete(out.call.hub.again, f.key)
+		if out.call.hub.c.breaker.isOpen() {
+			continue
+		}
 		is := w.fails(out, f.key)
 		is.most++
 		w.givenUp(out, f, is, dead)
@@ -162,11 +196,11 @@ func (w *world) givenUp(out *outcome, f *fact, is *failing, dead map[int64]bool)
 	if !dead[f.position] {
 		return
 	}
-	if w.now.Sub(is.first) < modelRetryFor {
+	killer := errors.Is(out.call.b.err, plugin.ErrCrashed) && f.deaths >= aloneTries
+	if w.now.Sub(is.first) < modelRetryFor && is.parked != f.position && !killer {
 		w.fail("event %d is given up %s after its first failure", f.position, w.now.Sub(is.first))
 	}
-	w.final(out, f, "dead")
-	out.letters = append(out.letters, f.position)
+	w.dead(out, f)
 }
 
 // fails is what is known of a key's failures, as it will be after this one.
@@ -200,6 +234,9 @@ func (w *world) committed(h *modelHub) {
 	}
 	out.written = true
 	maps.Copy(w.states, out.states)
+	for _, position := range out.left {
+		delete(w.letters, position)
+	}
 	for key, is := range out.failing {
 		if is == nil {
 			delete(w.failing, key)
@@ -208,10 +245,13 @@ func (w *world) committed(h *modelHub) {
 		}
 	}
 	for _, position := range out.letters {
-		if _, again := w.letters[position]; !again { // the same commit, once more
-			w.letters[position] = false
+		w.letters[position] = false
+		if f := w.facts[position-1]; out.parked[position] {
+			lane := w.books.lanes[f.key] // an operator's word about it may stand
+			f.discard, f.never = lane != nil && lane.Discard > 0, false
+		} else {
+			f.fate = "dead"
 		}
-		w.facts[position-1].fate = "dead"
 	}
 	for position, how := range out.retried {
 		_, ok := w.letters[position]

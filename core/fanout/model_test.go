@@ -20,6 +20,8 @@ func settings() *rapid.Generator[setting] {
 			order:      rapid.SampledFrom([]plugin.Order{plugin.PerTenant, plugin.PerSubject, plugin.Total}).Draw(t, "order"),
 			coalesce:   rapid.Bool().Draw(t, "coalesce"),
 			tight:      rapid.Bool().Draw(t, "tight"),
+			park:       rapid.IntRange(0, 2).Draw(t, "park") == 2,
+			many:       rapid.IntRange(0, 2).Draw(t, "many") == 2,
 			partitions: rapid.IntRange(1, modelPartitions).Draw(t, "partitions"),
 		}
 	})

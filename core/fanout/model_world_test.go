@@ -19,6 +19,8 @@ const (
 	modelRetryFor = 10 * time.Minute
 	modelBackoff  = 20 * time.Second
 	modelKeys     = 4
+	// manyKeys are enough tenants for a breaker.
+	manyKeys = 7
 	// modelPartitions are the most into which the model divides the plugin.
 	modelPartitions = 3
 )
@@ -51,6 +53,7 @@ type fact struct {
 	// before. never: it must not even be attempted again.
 	discard, never bool
 	booked         bool // the database says that it is settled
+	deaths         int  // of the plugin, with nothing but this event under way
 }
 
 // world is the model: events, hubs, and what must be true of the database.
@@ -93,6 +96,15 @@ type setting struct {
 	coalesce   bool
 	tight      bool // limits that a few events reach
 	partitions int
+	park       bool // on_dead, of hubs that start
+	many       bool // keys
+}
+
+func (s setting) keys() int {
+	if s.many {
+		return manyKeys
+	}
+	return modelKeys
 }
 
 // failing is what the model knows of the failures of a key's first open event.
@@ -101,6 +113,7 @@ type failing struct {
 	counted time.Time // of those that surely count
 	least   int       // attempts that surely count
 	most    int
+	parked  int64 // the dead letter that the key waits behind; 0: none
 }
 
 func newWorld(t rapid.TB, st *store.Store, j *journal.Journal, s setting) *world {
