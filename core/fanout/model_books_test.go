@@ -111,6 +111,13 @@ func (w *world) look() {
 			w.fail("the cursor of partition %d stands at %d, beyond the journal", i, c.position)
 		}
 	}
+	if before != nil && !w.divided {
+		for key, s := range before.states {
+			if now.states[key].position < s.position {
+				w.fail("the state of %s went back from %d to %d", key, s.position, now.states[key].position)
+			}
+		}
+	}
 	w.divided = false
 	for _, f := range w.facts {
 		if !f.wanted {
@@ -210,7 +217,7 @@ func (w *world) settledAll() bool {
 			return false
 		}
 	}
-	return len(w.books.lanes) == 0
+	return len(w.books.lanes) == 0 && w.lookAtReplays()
 }
 
 // rest lets everything come to its end, with a plugin that applies all, and

@@ -26,7 +26,7 @@ func (w *world) handedOut(call *modelCall) {
 			keys = append(keys, f.key)
 		}
 		byKey[f.key] = append(byKey[f.key], f)
-		if ev.GetReplay() != (call.b.letters != nil) {
+		if ev.GetReplay() != (call.b.letters != nil || call.b.replay != nil) {
 			w.fail("%s: event %d is marked as replay: %v", h.name, f.position, ev.GetReplay())
 		}
 	}
@@ -44,7 +44,10 @@ func (w *world) handedOut(call *modelCall) {
 		if got := string(req.GetStates()[key]); got != w.states[key] {
 			w.fail("%s: %s is delivered with the state %q, the last committed one is %q", h.name, key, got, w.states[key])
 		}
-		if call.b.letters == nil {
+		switch {
+		case call.b.replay != nil:
+			w.handedOutAgain(call, byKey[key])
+		case call.b.letters == nil:
 			w.handedOutKey(call, key, byKey[key])
 		}
 	}

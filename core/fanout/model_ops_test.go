@@ -53,7 +53,7 @@ var modelOps = []string{
 	"nothing", "append", "append", "burst", "noise", "huge",
 	"work", "work", "work", "work", "turn", "turn", "answer", "answer", "answer", "answer", "answer", "answer",
 	"say", "take", "take", "begin", "hold", "clock", "clock", "clock", "clock", "start", "start", "stop", "fault", "renew", "divide", "prune",
-	"retry lanes", "retry letter", "discard lane", "discard letter", "down", "config", "pause",
+	"retry lanes", "retry letter", "discard lane", "discard letter", "down", "config", "pause", "replay", "replay", "reset",
 }
 
 var modelAnswers = []string{
@@ -138,6 +138,10 @@ func (w *world) do(o op) {
 				w.fail("renew: %v", err)
 			}
 		}
+	case "replay":
+		w.replay(o)
+	case "reset":
+		w.reset(o)
 	case "prune":
 		w.prune()
 	case "divide":
@@ -204,6 +208,9 @@ func (w *world) divide(partitions int) {
 		w.fail("cannot divide: %v", err)
 	}
 	w.partitions, w.divided, w.written = partitions, true, true
+	for _, p := range w.replays {
+		p.divided, p.settled, p.attempts = true, map[int64]bool{}, map[int64]int{}
+	}
 	for _, f := range w.facts {
 		if !f.booked {
 			f.fate = ""

@@ -20,8 +20,10 @@ type outcome struct {
 	failing map[string]*failing // nil: the key's failures are over
 	letters []int64             // new ones
 	parked  map[int64]bool      // of these: the key waits behind it
-	left    []int64             // behind which a key does not wait any more
-	retried map[int64]string    // what becomes of those that were delivered again: gone or failed
+	// replayed are what a replay has settled.
+	replayed []int64
+	left     []int64          // behind which a key does not wait any more
+	retried  map[int64]string // what becomes of those that were delivered again: gone or failed
 }
 
 func (o *outcome) mustWrite() bool {
@@ -48,6 +50,12 @@ func (w *world) settled(h *modelHub) {
 		}
 	}
 	switch {
+	case b.replay != nil && out.call.req == nil:
+		for position := range dead { // too large
+			out.replayed, out.letters = append(out.replayed, position), append(out.letters, position)
+		}
+	case b.replay != nil:
+		w.settledAgain(out, dead)
 	case out.call.req == nil && b.err == nil && b.oversized > 0:
 		f := w.facts[b.items[0].ev.Position-1]
 		if !f.huge {
@@ -249,9 +257,12 @@ func (w *world) committed(h *modelHub) {
 		if f := w.facts[position-1]; out.parked[position] {
 			lane := w.books.lanes[f.key] // an operator's word about it may stand
 			f.discard, f.never = lane != nil && lane.Discard > 0, false
-		} else {
+		} else if out.call.b.replay == nil {
 			f.fate = "dead"
 		}
+	}
+	for _, position := range out.replayed {
+		w.replays[out.call.b.replay.ID].settled[position] = true
 	}
 	for position, how := range out.retried {
 		_, ok := w.letters[position]

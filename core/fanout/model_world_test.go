@@ -68,9 +68,11 @@ type world struct {
 	hubs  []*modelHub
 	lives int // of all of them
 	fault fault
-	looks int  // at a context, until faultStatement ends it
-	hold  bool // calls do not begin by themselves
-	down  bool // the plugin does not answer
+	// replays that operators have wanted.
+	replays map[int64]*played
+	looks   int  // at a context, until faultStatement ends it
+	hold    bool // calls do not begin by themselves
+	down    bool // the plugin does not answer
 	// divided: the keys were divided anew since the books were read.
 	divided bool
 	hash    int // of the configuration
@@ -122,6 +124,7 @@ func newWorld(t rapid.TB, st *store.Store, j *journal.Journal, s setting) *world
 		now:     store.Now(), // from here on it goes only as the model says
 		states:  map[string]string{},
 		letters: map[int64]bool{},
+		replays: map[int64]*played{},
 		failing: map[string]*failing{},
 		limits:  usualLimits(),
 	}
@@ -140,7 +143,7 @@ func newWorld(t rapid.TB, st *store.Store, j *journal.Journal, s setting) *world
 		w.hubs = append(w.hubs, &modelHub{w: w, name: fmt.Sprintf("hub%d", i)})
 	}
 	ctx := context.Background()
-	for _, table := range []string{"events", "seen_events", "counters", "cursors", "plugins", "lanes", "dead_letters", "plugin_states"} {
+	for _, table := range []string{"events", "seen_events", "counters", "cursors", "plugins", "lanes", "dead_letters", "plugin_states", "replay_parts", "replays"} {
 		if _, err := st.SQL(ctx).Exec(ctx, "DELETE FROM avhub_"+table); err != nil {
 			t.Fatal(err)
 		}
