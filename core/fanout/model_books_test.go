@@ -237,7 +237,8 @@ func (w *world) rest() {
 	}
 	for turn := 0; !w.settledAll(); turn++ {
 		if turn > 40+8*len(w.facts) {
-			w.fail("it does not come to rest")
+			list, err := Replays(context.Background(), w.st, "p", false, 0)
+			w.fail("it does not come to rest: replays %+v %v", list, err)
 		}
 		w.now = w.now.Add(modelWaits[2])
 		w.decide()

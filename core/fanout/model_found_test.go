@@ -11,6 +11,7 @@ import (
 // What the model has found: the shortest ways to faults that have been mended.
 func TestLaw4_WaysThatOnceLedToAFault(t *testing.T) {
 	plain := setting{partitions: 1, order: plugin.PerTenant}
+	divided := setting{partitions: 2, order: plugin.PerTenant}
 	parking := setting{partitions: 1, order: plugin.PerTenant, park: true}
 	narrow := setting{partitions: 1, order: plugin.PerTenant, coalesce: true, tight: true}
 	coalescing := setting{partitions: 1, order: plugin.PerTenant, coalesce: true}
@@ -61,6 +62,15 @@ func TestLaw4_WaysThatOnceLedToAFault(t *testing.T) {
 			{do: "work"},
 			{do: "work"},
 			{do: "begin"},
+		}},
+		// Its rest was nobody's any more.
+		"keys are divided anew when one partition has done its part of a replay": {divided, []op{
+			{do: "replay"},
+			{do: "work"},
+			{do: "clock", n: 2},
+			{do: "work"},
+			{do: "work"},
+			{do: "divide"},
 		}},
 		// It was attempted once more.
 		"a lane is retried whose dead letter was discarded": {parking, []op{

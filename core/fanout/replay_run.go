@@ -101,9 +101,9 @@ func (c *Consumer) findReplay(ctx context.Context) error {
 		r, err := scanReplay(rows)
 		found = &r
 		return err
-	}, `SELECT `+replayColumns+` FROM avhub_replays r WHERE plugin = ? AND state = ? AND NOT EXISTS
- (SELECT 1 FROM avhub_replay_parts p WHERE p.replay = r.id AND p.partition = ? AND p.done = ?) ORDER BY kind DESC, id LIMIT 1`,
-		c.cfg.Name, ReplayRunning, c.cfg.Partition, true)
+	}, `SELECT `+replayColumns+` FROM avhub_replays r WHERE plugin = ? AND state = ? AND (partitions <> ? OR NOT EXISTS
+ (SELECT 1 FROM avhub_replay_parts p WHERE p.replay = r.id AND p.partition = ? AND p.done = ?)) ORDER BY kind DESC, id LIMIT 1`,
+		c.cfg.Name, ReplayRunning, c.cfg.Partitions, c.cfg.Partition, true)
 	if err != nil {
 		return fmt.Errorf("look for replays: %w", err)
 	}
