@@ -68,7 +68,7 @@ func command(ctx context.Context, args []string, out, errOut io.Writer) int {
 	root.SetOut(out)
 	root.SetErr(errOut)
 	root.AddCommand(t.verifyVerb(), t.proveVerb(), t.checkVerb(), t.diffVerb(), t.historyVerb(), t.bundleVerb(), t.exportVerb(),
-		t.eraseVerb(), t.holdVerb(), t.releaseVerb(), t.keyVerb())
+		t.eraseVerb(), t.holdVerb(), t.releaseVerb(), t.keyVerb(), t.rotateVerb())
 	err := root.ExecuteContext(ctx)
 	var told verdict
 	switch {

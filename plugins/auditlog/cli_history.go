@@ -129,7 +129,7 @@ func (t *tool) line(f found) {
 			old = "(unknown)"
 		}
 		from := ""
-		if c.Basis == entry.Derived {
+		if c.Basis == entry.Derived && string(c.Old) != "null" {
 			from = "   (old value from the mirror)"
 		}
 		t.say("    %s: %s → %s%s", safe(c.Path), old, value(c.New), from)

@@ -32,7 +32,7 @@ func (q *query) flags(cmd *cobra.Command) {
 	f.StringVar(&q.target, "target", "", "only what was done to this: an `id`, or kind:id")
 	f.StringVar(&q.actor, "actor", "", "only what this person did (`id`)")
 	f.StringVar(&q.typ, "type", "", "only events of this `type`: tenant.updated, or tenant.* for a family")
-	f.StringVar(&q.kind, "kind", "", "only entries of this `kind`: event, conflict, erased, held, released, disclosed, opened, heartbeat")
+	f.StringVar(&q.kind, "kind", "", "only entries of this `kind`: event, conflict, erased, held, released, disclosed, opened, key_rotated, heartbeat")
 	f.StringVar(&q.event, "event", "", "only the event with this `id`")
 	f.StringVar(&q.from, "from", "", "only from this `time` on: 2026-01-31, or 2026-01-31T15:04:05Z")
 	f.StringVar(&q.to, "to", "", "only before this `time`")
