@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -195,6 +196,43 @@ func TestATrailThatWasRolledBackHaltsTheConnector(t *testing.T) {
 	}
 	if err := deliver(14); err == nil || !strings.Contains(err.Error(), "not the one that is remembered") {
 		t.Errorf("an empty folder: %v", err)
+	}
+}
+
+// The hub's own database was lost as well: what was saved elsewhere still tells.
+func TestASavedCheckpointFindsARollBack(t *testing.T) {
+	dir, elsewhere := filepath.Join(t.TempDir(), "trail"), filepath.Join(t.TempDir(), "elsewhere")
+	cfg := config{Dir: dir, Origin: "audit.example", Interval: 100 * time.Millisecond, Heartbeat: time.Hour, Ack: "durable", SaveTo: elsewhere}
+	deliver := func(n int) error {
+		c, err := open(t.Context(), cfg, quiet())
+		if err != nil {
+			return err
+		}
+		return errors.Join(c.Deliver(t.Context(), happening(n), &state{}), c.(*connector).Close())
+	}
+	if err := deliver(1); err != nil {
+		t.Fatal(err)
+	}
+	early := copied(t, dir)
+	for n := 2; n < 4; n++ {
+		if err := deliver(n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	names, _ := filepath.Glob(filepath.Join(elsewhere, "*.checkpoint"))
+	if len(names) != 3 || filepath.Base(names[2]) != "00000000000000000004.checkpoint" {
+		t.Fatalf("saved: %v", names)
+	}
+	if code, out := does(t, "verify", dir, "--since", names[0], "--since", names[2]); code != 0 || !strings.Contains(out, "from 2 saved") {
+		t.Errorf("%d %s", code, out)
+	}
+	replaced(t, dir, early)
+	if err := deliver(4); err == nil || !strings.Contains(err.Error(), "rolled back") {
+		t.Errorf("a folder of before: %v", err)
+	}
+	writes(t, dir, 1000, 1010)
+	if err := deliver(4); err == nil || !strings.Contains(err.Error(), "forked") {
+		t.Errorf("a folder of before, written on: %v", err)
 	}
 }
 

@@ -28,6 +28,7 @@ type config struct {
 	Interval  time.Duration `json:"interval" doc:"How often a checkpoint is signed while entries come." default:"1s" min:"100ms" max:"1m"`
 	Ack       string        `json:"ack" doc:"When an event counts as delivered: durable, as soon as its entry would survive a crash; published, when a signed checkpoint has it." enum:"durable|published" default:"durable"`
 	Heartbeat time.Duration `json:"heartbeat" doc:"How often an entry tells how many there are, so that silence is told from loss." default:"1h" min:"1m" max:"24h"`
+	SaveTo    string        `json:"save_to" doc:"Folder, best on another machine's disk, in which a checkpoint is saved at each start, heartbeat and end. A trail that does not go on from the latest one there is refused." example:"/mnt/elsewhere/audit-checkpoints"`
 }
 
 // state is what the hub remembers for a stream, apart from the trail's folder:
@@ -88,7 +89,12 @@ func (c *connector) begin(ctx context.Context) (*ledger.Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
-	shown, err := json.Marshal(map[string]any{"interval": c.cfg.Interval.String(), "ack": c.cfg.Ack, "heartbeat": c.cfg.Heartbeat.String()})
+	if c.cfg.SaveTo != "" {
+		if err := l.HoldAgainst(ctx, c.cfg.SaveTo); err != nil {
+			return nil, errors.Join(err, l.Close(ctx))
+		}
+	}
+	shown, err := json.Marshal(map[string]any{"interval": c.cfg.Interval.String(), "ack": c.cfg.Ack, "heartbeat": c.cfg.Heartbeat.String(), "save_to": c.cfg.SaveTo})
 	if err == nil {
 		err = l.Opened(ctx, string(shown))
 	}
@@ -98,6 +104,7 @@ func (c *connector) begin(ctx context.Context) (*ledger.Ledger, error) {
 	c.ledger = l
 	c.side.Go(func() { l.ServeRequests(c.ctx) })
 	c.side.Go(func() { c.beat(l) })
+	c.save(l)
 	c.log.Info("the trail is open", "origin", l.Origin(), "entries", l.Size(), "key", l.PublicKey())
 	return l, nil
 }
@@ -129,6 +136,18 @@ func (c *connector) beat(l *ledger.Ledger) {
 		if err := l.Heartbeat(c.ctx); err != nil {
 			c.log.Error("a heartbeat was not written", "error", err)
 		}
+		c.save(l)
+	}
+}
+
+// save keeps a checkpoint elsewhere. Where that cannot be done now, the trail
+// goes on: it is as good as before, and the next time may be better.
+func (c *connector) save(l *ledger.Ledger) {
+	if c.cfg.SaveTo == "" {
+		return
+	}
+	if err := l.Save(c.cfg.SaveTo); err != nil {
+		c.log.Error("the checkpoint was not saved elsewhere", "folder", c.cfg.SaveTo, "error", err)
 	}
 }
 
@@ -195,7 +214,9 @@ func (c *connector) Close() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeWait)
 	defer cancel()
-	return l.Close(ctx)
+	err := l.Close(ctx)
+	c.save(l)
+	return err
 }
 
 func main() { os.Exit(run()) }
