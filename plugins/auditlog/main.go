@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/avhub/avhub/plugins/auditlog/entry"
 	"github.com/avhub/avhub/plugins/auditlog/ledger"
 	"github.com/avhub/avhub/plugins/auditlog/tiles"
 	"github.com/avhub/avhub/sdk/plugin"
@@ -167,6 +168,9 @@ func (c *connector) Deliver(ctx context.Context, ev plugin.Event, st *state) err
 		}
 	}
 	r, err := l.Record(ctx, ev, st.Seq)
+	if errors.Is(err, entry.ErrTooLarge) {
+		return plugin.Reject(err) // it never fits
+	}
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -203,5 +204,24 @@ func (e *Entry) Fit() (encoded []byte, vault map[string][]byte, err error) {
 			return encoded, vault, err
 		}
 	}
-	return nil, nil, fmt.Errorf("encode entry: it has %d bytes in too many parts; %d are allowed", len(encoded), Limit)
+	// Too many small ones: the list of changes is moved as a whole.
+	text, err := encode(e.Changes)
+	if err != nil {
+		return nil, nil, err
+	}
+	sum := sha256.Sum256(text)
+	hash := hex.EncodeToString(sum[:])
+	vault[hash] = text
+	all := Change{Path: "changes", Old: json.RawMessage("null"), Basis: Unknown}
+	if all.New, err = encode(Large{hash, len(text)}); err != nil {
+		return nil, nil, err
+	}
+	e.Changes = []Change{all}
+	if encoded, err = e.Encode(); err != nil || len(encoded) <= Limit {
+		return encoded, vault, err
+	}
+	return nil, nil, fmt.Errorf("%w: %d bytes without its changes; %d are allowed", ErrTooLarge, len(encoded), Limit)
 }
+
+// ErrTooLarge: an event's names alone are larger than an entry may be.
+var ErrTooLarge = errors.New("the event is too large for an entry")
