@@ -49,9 +49,10 @@ func (c *cli) devVerb() *cobra.Command {
 			"signed webhooks, a connector as a process of its own, and a small receiver that stands for\n" +
 			"your application. Where avhub-stripe is built, it bills the companies at a simulated Stripe,\n" +
 			"or, if STRIPE_API_KEY holds a test key, in Stripe's test mode; a live key is refused.\n" +
+			"Where avhub-provisioner is built, each company gets a database of its own.\n" +
 			"Prints a line for each thing that happens, from the sender's answer to the connector's\n" +
-			"verdict, and for each change of what a company pays for. Where avhub-auditlog is built, it keeps\n" +
-			"an audit trail of everything, and the last words tell how to verify it.\n\n" +
+			"verdict, and for each change of what a company pays for or has. Where avhub-auditlog is built, it\n" +
+			"keeps an audit trail of everything, and the last words tell how to verify it.\n\n" +
 			"With --config the plugins of that configuration take the connector's place, together with\n" +
 			"its sections mirror and features. Its sources, its database and its addresses are left\n" +
 			"alone, so a configuration for production can be tried.\n\n" +
@@ -140,6 +141,11 @@ func (c *cli) dev(ctx context.Context, f devFlags, changed func(flag string) boo
 	}
 	if err != nil {
 		return err
+	}
+	if place.own == nil {
+		if place.tenants, err = startTenants(aroundCtx, &around, folder, view.moved, view.provided); err != nil {
+			return err
+		}
 	}
 	place.provider, place.app = "http://"+provider, "http://"+app
 	place.machine, place.clients = machine, sim.ClientIDs()

@@ -22,11 +22,12 @@ type devFolder struct{ dir string }
 // The files that dev makes. Nothing else in the folder is ever touched, and none
 // has a name that a hub's own might have: somebody will say --dir data --fresh.
 const (
-	devDatabase = "dev.db"
-	devConfig   = "dev.yaml" // what the hub was started with, for other verbs
-	devLog      = "hub.log"
-	devControl  = "dev.json"  // how a running dev is reached
-	devAudit    = "dev-audit" // the folder of the audit trail
+	devDatabase  = "dev.db"
+	devConfig    = "dev.yaml" // what the hub was started with, for other verbs
+	devLog       = "hub.log"
+	devControl   = "dev.json"    // how a running dev is reached
+	devAudit     = "dev-audit"   // the folder of the audit trail
+	devDatabases = "dev-tenants" // a folder, with a database for each tenant
 )
 
 func (f devFolder) path(name string) string { return filepath.Join(f.dir, name) }
@@ -58,7 +59,7 @@ func (f devFolder) prepare(fresh bool) error {
 			return fmt.Errorf("removing what an earlier run left: %w", err)
 		}
 	}
-	if err := os.RemoveAll(f.path(devAudit)); err != nil {
+	if err := errors.Join(os.RemoveAll(f.path(devAudit)), os.RemoveAll(f.path(devDatabases))); err != nil {
 		return fmt.Errorf("removing what an earlier run left: %w", err)
 	}
 	return nil

@@ -62,8 +62,8 @@ func (l *viewLine) eventType() string {
 func (v *view) text(l *viewLine) string {
 	c := v.c
 	at := c.paint(c.out, dim, l.at.Format(time.TimeOnly))
-	if l.billed != "" {
-		return at + "  " + c.paint(c.out, green, clean("Stripe: "+l.billed))
+	if l.aside != nil {
+		return at + "  " + c.paint(c.out, green, clean(l.aside.by+": "+l.aside.text))
 	}
 	what := clean(fmt.Sprintf("%-48s", l.words()))
 	if l.outcome() == "rotated" {
@@ -175,8 +175,8 @@ type viewPlugin struct {
 }
 
 func (v *view) json(l *viewLine) viewJSON {
-	if l.billed != "" {
-		return viewJSON{Time: l.at.UTC(), Story: l.billed, Kind: "billing", Outcome: "billed"}
+	if l.aside != nil {
+		return viewJSON{Time: l.at.UTC(), Story: l.aside.text, Kind: l.aside.kind, Outcome: l.aside.outcome}
 	}
 	j := viewJSON{
 		Time: l.at.UTC(), Story: l.words(), Kind: string(simulator.StepEvent), Type: l.eventType(), ID: l.id,

@@ -34,6 +34,7 @@ type devPlace struct {
 	notify        string         // path of the connector
 	billing       devBilling     // the connector that bills, with a simulated Stripe
 	audit         string         // path of the connector that keeps the audit trail; empty: it is not there
+	tenants       devTenants     // the connector that gives each tenant a database
 	own           *config.Config // of which the plugins are taken instead; or nil
 	logLevel      string
 	machine       devMachine
@@ -79,6 +80,9 @@ func (p devPlace) config() (*config.Config, error) {
 				Name: devAuditor, Command: []string{p.audit}, Events: []string{"*"},
 				Config: map[string]any{"dir": filepath.Join(dir, devAudit)}, RetryFor: time.Hour, OnDead: "continue", Partitions: 1,
 			})
+		}
+		if p.tenants.program != "" {
+			cfg.Plugins = append(cfg.Plugins, p.tenants.plugin())
 		}
 	}
 	return &cfg, cfg.Validate()
@@ -137,6 +141,10 @@ func (p devPlace) header(c *cli) {
 		}
 		if p.audit != "" {
 			row("auditor", p.audit, "keeps a trail that anyone can check")
+		}
+		if p.tenants.program != "" {
+			row("connector", p.tenants.program, "gives each tenant a database below")
+			row("databases", p.tenants.dir, "open/ can be used, closed/ is kept")
 		}
 	} else {
 		for _, own := range p.own.Plugins {

@@ -34,6 +34,7 @@ type view struct {
 	flags devFlags
 	in    chan observation
 	ended chan struct{}
+	moved chan struct{} // tenants' databases may have changed
 
 	missed atomic.Int64 // observations that found no room
 
@@ -48,8 +49,11 @@ type observation struct {
 	ev       *event.Event
 	receipt  journal.Receipt
 	delivery *fanout.Delivery
-	billed   string // what the simulated Stripe says
+	aside    *viewAside
 }
+
+// viewAside is a line of somebody else beside the events: what came of them.
+type viewAside struct{ by, kind, outcome, text string }
 
 // viewLine is one line in the making.
 type viewLine struct {
@@ -60,7 +64,7 @@ type viewLine struct {
 	ev       *event.Event
 	receipt  journal.Receipt // empty before ev is known
 	delivery *fanout.Delivery
-	billed   string // a line of the simulated Stripe; nothing else is set then
+	aside    *viewAside // nothing else is set then
 }
 
 type viewTotals struct {
@@ -69,7 +73,7 @@ type viewTotals struct {
 }
 
 func newView(c *cli, f devFlags) *view {
-	return &view{c: c, flags: f, in: make(chan observation, viewQueue), ended: make(chan struct{})}
+	return &view{c: c, flags: f, in: make(chan observation, viewQueue), ended: make(chan struct{}), moved: make(chan struct{}, 1)}
 }
 
 // told takes a step of the story. It may wait: only the story does, too.
@@ -84,14 +88,33 @@ func (v *view) appended(ev *event.Event, receipt journal.Receipt) {
 
 // delivered takes a committed verdict. It never waits.
 func (v *view) delivered(d fanout.Delivery) {
-	if v.flags.config == "" && d.Plugin == devBillingPlugin {
+	switch {
+	case v.flags.config == "" && d.Plugin == devBillingPlugin:
 		return // what comes of it is told by the simulated Stripe
+	case v.flags.config == "" && d.Plugin == devTenantsPlugin:
+		v.provisioned() // what comes of it is seen in the folder
+		return
 	}
 	v.offer(observation{at: time.Now(), delivery: &d})
 }
 
 // billed takes what the simulated Stripe says. It never waits.
-func (v *view) billed(what string) { v.offer(observation{at: time.Now(), billed: what}) }
+func (v *view) billed(what string) { v.tellAside(viewAside{"Stripe", "billing", "billed", what}) }
+
+// provided takes what became of a tenant's database. It never waits.
+func (v *view) provided(what string) {
+	v.tellAside(viewAside{"database", "provisioning", "provisioned", what})
+}
+
+// provisioned says that it is time to look. It never waits.
+func (v *view) provisioned() {
+	select {
+	case v.moved <- struct{}{}:
+	default: // that is said already
+	}
+}
+
+func (v *view) tellAside(a viewAside) { v.offer(observation{at: time.Now(), aside: &a}) }
 
 func (v *view) offer(o observation) {
 	select {
@@ -166,8 +189,8 @@ func (v *view) end() { close(v.ended) }
 // take adds an observation to its line, or begins one.
 func (v *view) take(o observation) {
 	switch {
-	case o.billed != "":
-		v.begin(&viewLine{at: o.at, billed: o.billed})
+	case o.aside != nil:
+		v.begin(&viewLine{at: o.at, aside: o.aside})
 	case o.ev != nil:
 		// Each append is a line of its own: a duplicate has the same id.
 		v.begin(&viewLine{id: o.ev.ID, at: o.at, ev: o.ev, receipt: o.receipt})
@@ -217,12 +240,12 @@ func (l *viewLine) waitsForPlugin() bool {
 func (v *view) print(now time.Time, all bool) {
 	for len(v.lines) > 0 {
 		l := v.lines[0]
-		complete := l.billed != "" || l.step != nil && !l.waitsForPlugin()
+		complete := l.aside != nil || l.step != nil && !l.waitsForPlugin()
 		if !all && !complete && now.Before(l.due) {
 			return
 		}
 		v.lines = v.lines[1:]
-		if l.billed == "" {
+		if l.aside == nil {
 			v.count(l)
 		}
 		switch {

@@ -182,7 +182,7 @@ func TestWhatIsBilledIsALineOfItsOwnInOrder(t *testing.T) {
 	for _, asJSON := range []bool{false, true} {
 		b := viewSetup(t, devFlags{json: asJSON})
 		ev := b.append("e1", journal.Accepted)
-		b.view.take(observation{at: b.now, billed: "Acme: starter×1 → pro×1\x1b[31m"})
+		b.view.take(observation{at: b.now, aside: &viewAside{"Stripe", "billing", "billed", "Acme: starter×1 → pro×1\x1b[31m"}})
 		b.step("e1", "Acme upgrades", 200, "{}")
 		if b.out.Len() > 0 {
 			t.Errorf("printed before the event's line: %s", b.out)
