@@ -46,6 +46,8 @@ type Consumer struct {
 	hangs    int
 	answered time.Time
 
+	sidelined *laneRun // being stored
+
 	again       *batch // the probe to send once more
 	probeLane   bool   // the last probe was a lane's
 	probedLane  string // the key of the last

@@ -10,6 +10,13 @@ import (
 // wait behind it. The lane works off its events by itself, and the main stream
 // passes over them.
 func (c *Consumer) sideline(ctx context.Context) error {
+	if c.sidelined != nil { // whether this was committed is not known
+		if err := c.commit(ctx, &changes{lanes: []*Lane{c.sidelined.lane}}); err != nil {
+			return err
+		}
+		c.toLane(c.sidelined)
+		c.sidelined = nil
+	}
 	if c.order == plugin.Total || c.window.room(c.limits) {
 		return nil
 	}
@@ -22,10 +29,6 @@ func (c *Consumer) sideline(ctx context.Context) error {
 		return err
 	}
 	lane := &Lane{Plugin: c.cfg.Name, Key: first.key, Head: first.ev.Position, NextAt: c.deps.Now()}
-	// The row must be there before the cursor passes the first of its events.
-	if err := c.commit(ctx, &changes{lanes: []*Lane{lane}}); err != nil {
-		return err
-	}
 	c.turn++
 	run := &laneRun{lane: lane, turn: c.turn}
 	for _, it := range c.window.items { // it may have stood for older ones
@@ -33,12 +36,23 @@ func (c *Consumer) sideline(ctx context.Context) error {
 			run.agains, run.again = it.agains, it.ev.Position
 		}
 	}
-	c.active[first.key] = run
-	c.lanes++
-	c.window.giveTo(first.key)
-	c.window.advance()
+	// The row must be there before the cursor passes the first of its events.
+	c.sidelined = run
+	if err := c.commit(ctx, &changes{lanes: []*Lane{lane}}); err != nil {
+		return err
+	}
+	c.sidelined = nil
+	c.toLane(run)
 	c.deps.Log.Info().Str("key", first.key).Msg("this key has so many events waiting that it catches up beside the others")
 	return nil
+}
+
+// toLane takes a key out of the main stream whose lane is stored.
+func (c *Consumer) toLane(run *laneRun) {
+	c.active[run.lane.Key] = run
+	c.lanes++
+	c.window.giveTo(run.lane.Key)
+	c.window.advance()
 }
 
 // hottest returns the first unsettled event of the key that has more than its

@@ -67,7 +67,7 @@ var mutants = []struct {
 	{"a death in company is looked for among others", []edit{{"suspect.go", "if !c.deps.Company.claim(c) || c.busy() {", "if false {"}}},
 	{"a key with a suspect goes on", []edit{{"window.go", "held[it.key] || suspects[it.key] {", "held[it.key] {"}}},
 	{"a call that the hub itself has ended is an attempt", []edit{{"suspect.go", " && !errors.Is(b.err, plugin.ErrEnded)", ""}}},
-	{"a key that is sidelined stays in the main stream", []edit{{"hot.go", "c.window.giveTo(first.key)", ""}}},
+	{"a key that is sidelined stays in the main stream", []edit{{"hot.go", "c.window.giveTo(run.lane.Key)", ""}}},
 	{"a lane that catches up forgets what asked to come again", []edit{{"hot.go", "it.agains > 0 {", "it.agains > maxAgain {"}}},
 	{"what was discarded is tried again with its lane", []edit{{"park.go", "if !there {", "if false {"}}},
 	{"a replay brings the position of a state back", []edit{{"judge.go", "state.position = max(state.position, it.ev.Position) // it never goes back", "state.position = it.ev.Position"}}},

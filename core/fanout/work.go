@@ -16,6 +16,11 @@ func (c *Consumer) work(ctx context.Context) error {
 		c.polled = now
 	}
 	c.more = false
+	if c.sidelined != nil {
+		if err := c.sideline(ctx); err != nil {
+			return err
+		}
+	}
 	if c.paused {
 		c.deps.Company.yield(c)
 		return c.rest(ctx)
