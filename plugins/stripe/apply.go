@@ -33,6 +33,12 @@ type run struct {
 	altered  bool
 }
 
+// lookAgain bounds how long the hub leaves a tenant alone whose seats wait. What
+// else happens to it meanwhile, as a suspension, stands behind them in its lane;
+// a look at the tenant as it stands by then lets it through, and costs Stripe no
+// request if there is nothing but seats.
+const lookAgain = 5 * time.Second
+
 // maxRounds bounds looking and acting within a delivery: what Stripe holds may
 // change in between.
 const maxRounds = 6
@@ -53,7 +59,7 @@ func (r *run) converge(ctx context.Context) error {
 		}
 		if st.Settled != "" && st.Base == base && st.Subscription != "" {
 			if wait, why := st.waitForQuantity(now, r.c.cfg.Coalesce); wait > 0 {
-				return &waitError{wait, why}
+				return &waitError{min(wait, lookAgain), why}
 			}
 		}
 	}
