@@ -11,9 +11,14 @@ import (
 	"github.com/avhub/avhub/core/store"
 )
 
+// progress is where the plugin stands; zero before its consumer has claimed the
+// cursor.
 func (b *bundle) progress() fanout.Progress {
 	b.t.Helper()
 	list, err := fanout.Plugins(context.Background(), b.store)
+	if err == nil && len(list) == 0 {
+		return fanout.Progress{}
+	}
 	if err != nil || len(list) != 1 {
 		b.t.Fatalf("%v: %+v", err, list)
 	}
