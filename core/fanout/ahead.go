@@ -39,11 +39,13 @@ func (c *Consumer) noteAhead(ctx context.Context, now time.Time) error {
 			fresh[key] = position
 		}
 	}
-	s.since, s.noted = now, ahead // what is not in the window any more need not be remembered
-	if len(fresh) == 0 {
-		return nil
+	if len(fresh) > 0 {
+		if err := c.commit(ctx, &changes{ahead: fresh}); err != nil {
+			return err
+		}
 	}
-	return c.commit(ctx, &changes{ahead: fresh})
+	s.since, s.noted = now, ahead // what is not in the window any more need not be remembered
+	return nil
 }
 
 // settledBeyond counts the events beyond the cursor that are settled, or a
