@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"github.com/avhub/avhub/sdk/hubfile"
 	"io"
 	"log/slog"
 	"os"
@@ -102,7 +103,7 @@ func between(least, most int, what string) cobra.PositionalArgs {
 
 // open makes a connector of the configuration, which runs nothing beside.
 func (c *cli) open() (*connector, error) {
-	cfg, err := c.load()
+	cfg, err := hubfile.Read[config](c.file, "avhub-provisioner", c.plugin)
 	if err != nil {
 		return nil, err
 	}

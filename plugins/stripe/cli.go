@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"github.com/avhub/avhub/sdk/hubfile"
 	"io"
 	"log/slog"
 	"os"
@@ -103,7 +104,7 @@ func args(n int, what string) cobra.PositionalArgs {
 
 // open makes a connector of the configuration, which runs nothing beside.
 func (c *cli) open(ctx context.Context) (*connector, error) {
-	cfg, err := c.load()
+	cfg, err := hubfile.Read[config](c.file, "avhub-stripe", c.plugin)
 	if err != nil {
 		return nil, err
 	}
